@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""Metadata of the distribution; the build system and the tools' settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'^VERSION = "(.+)"$', (ROOT / "openpaisdk" / "constants.py").read_text(), re.M)
+assert VERSION is not None
+
+LOCAL = ["starlette>=0.40", "uvicorn>=0.30"]
+
+setup(
+    name="openpaisdk",
+    version=VERSION.group(1),
+    description="Python SDK and command line for OpenPAI, with a cluster of its own for your laptop",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["openpaisdk", "openpaisdk.*"]),
+    include_package_data=True,
+    package_data={"openpaisdk": ["py.typed"], "openpaisdk.spec": ["schemas/*.json"]},
+    install_requires=["requests>=2.28", "hdfs>=2.7", "pyyaml>=6.0", "jsonschema>=4.17"],
+    extras_require={
+        "local": LOCAL,
+        "test": [*LOCAL, "pytest>=8", "build"],
+        "dev": [
+            "ruff==0.17.5",
+            "mypy==2.4.1",
+            "codespell==2.4.3",
+            "types-requests",
+            "types-PyYAML",
+            "types-jsonschema",
+        ],
+    },
+    entry_points={"console_scripts": ["opai=openpaisdk.cli.main:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3 :: Only",
+        "License :: OSI Approved :: MIT License",
+        "Typing :: Typed",
+    ],
+)
