@@ -35,7 +35,7 @@ def check_job_name(name: str) -> str | None:
 
 
 def convert_role_name(name: str) -> str:
-    """Return the orchestrator's form of a role name: lower-case letters and digits only (protocol-v2 §2.2)."""
+    """Return the orchestrator's form of a role name: lower-case letters and digits (protocol-v2 §2.2)."""
     return _NOT_IN_ROLE.sub("", name.lower())
 
 
@@ -45,8 +45,6 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     limit = max(1, len(wanted) // 3)
     best: str | None = None
     for choice in choices:
-        if not isinstance(choice, str):
-            continue
         candidate = choice.lower()
         if abs(len(candidate) - len(wanted)) > limit:
             continue

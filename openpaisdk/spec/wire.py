@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The text of a job document on the wire: YAML of one line of JSON per top-level key, quick to read back.
 
-A real cluster masks the block of ``secrets:`` only where it stands at column 0 (protocol-v2 §8): here it does.
+A real cluster masks the block of ``secrets:`` only where it stands at column 0 (protocol-v2 §8).
 """
 
 from __future__ import annotations
