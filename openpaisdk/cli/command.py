@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""What a command is, and what it gets to work with."""
+
+from __future__ import annotations
+
+from openpaisdk.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Sequence
+    from typing import Any, TextIO
+
+    from openpaisdk.cli.layout import Column, Show
+    from openpaisdk.cli.options import Parser
+    from openpaisdk.config.settings import Settings
+    from openpaisdk.core import Cluster
+
+    OpenCluster = Callable[[str | None], Cluster]
+    Ask = Callable[[str, bool], str]
+
+
+class Command:
+    """One command: ``add_arguments`` only parses, ``run`` only works and returns a value, nothing prints.
+
+    What it does in one line stands in ``cli.table``; ``details`` is what help says beyond that.
+    """
+
+    details = ""
+    examples: tuple[str, ...] = ()
+    columns: Sequence[Column] = ()
+    """What a table shows of each dict of a list; empty: every key."""
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the options and words of this command."""
+
+    def run(self, args: Namespace, context: Context) -> Any:
+        """Do the work and return the value."""
+        raise NotImplementedError
+
+    def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
+        """Return how a table shows ``value``, or ``None`` for the usual way.
+
+        Args:
+            value: What ``run`` returned.
+            width: Columns of the terminal, ``None`` when there is none.
+            paint: Colours the name of a state, ``None`` without colours.
+        """
+        return None
+
+    def value_of_error(self, error: BaseException) -> Any:
+        """Return the value that goes to stdout although the command raised ``error``; ``None`` for none."""
+        return None
+
+    def exit_code(self, value: Any) -> int:
+        """Return the exit code that goes with ``value``."""
+        return 0
+
+
+class Context:
+    """The streams, settings and cluster of one call of a command."""
+
+    def __init__(
+        self,
+        args: Namespace,
+        *,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        ask: Ask | None = None,
+        open_cluster: OpenCluster | None = None,
+    ) -> None:
+        self.args = args
+        self._stdout = stdout
+        self._stderr = stderr
+        self._ask = ask
+        self._open_cluster = open_cluster
+        self._settings: Settings | None = None
+        self._cluster: Cluster | None = None
+
+    # --- settings and cluster -------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as seen from the working directory, read when first asked for."""
+        if self._settings is None:
+            from openpaisdk.config.settings import Settings
+
+            self._settings = Settings.load()
+            for warning in self._settings.warnings:
+                self.warn(warning)
+        return self._settings
+
+    @property
+    def format(self) -> str:
+        """How the value will be shown: the option, else the setting, else ``table``."""
+        if self.args.format is not None:
+            return str(self.args.format)
+        return str(self.settings.get("format"))
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster that the options and settings name."""
+        if self._cluster is None:
+            if self._open_cluster is not None:
+                self._cluster = self._open_cluster(self.args.cluster_alias)
+            else:
+                from openpaisdk.core import Cluster
+
+                self._cluster = Cluster.from_alias(self.args.cluster_alias)
+        return self._cluster
+
+    # --- talking ----------------------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        """Tell something that helps but is no part of the value; ``--quiet`` silences it."""
+        if not self.args.quiet:
+            _write(self._stderr, f"{text}\n")
+
+    def warn(self, text: str) -> None:
+        """Tell something that the user should know even when quiet."""
+        _write(self._stderr, f"warning: {text}\n")
+
+    def stream(self, text: str) -> None:
+        """Hand on text of a task at once: to stdout, or to stderr where stdout is kept for json or yaml."""
+        _write(self._stdout if self.format == "table" else self._stderr, text)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is somebody at a terminal to answer."""
+        return self._ask is not None
+
+    def ask(self, question: str, *, secret: bool = False) -> str:
+        """Return what the user answers at the terminal.
+
+        Raises:
+            UsageError: Nobody is there to answer.
+        """
+        if self._ask is None:
+            raise UsageError(f"cannot ask for {question!r} without a terminal")
+        return self._ask(question, secret)
+
+
+class Call:
+    """One command with its arguments, ready to run; or ``help_text``, when help was asked for."""
+
+    __slots__ = ("command", "context", "help_text")
+
+    def __init__(
+        self, command: Command | None = None, context: Context | None = None, *, help_text: str | None = None
+    ) -> None:
+        self.command = command
+        self.context = context
+        self.help_text = help_text
+
+    def run(self) -> Any:
+        """Run the command and return its value."""
+        if self.command is None or self.context is None:
+            return self.help_text
+        return self.command.run(self.context.args, self.context)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is not None:
+        stream.write(text)
+        stream.flush()

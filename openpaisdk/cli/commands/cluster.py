@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: MIT
+"""``opai cluster``: the clusters that you can use, and your account on them."""
+
+from __future__ import annotations
+
+import os
+
+from openpaisdk.cli import options
+from openpaisdk.cli.command import Command
+from openpaisdk.errors import ConfigError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import Any
+
+    from openpaisdk.cli.command import Context
+    from openpaisdk.cli.options import Parser
+    from openpaisdk.config.clusters import ClusterBook
+
+_COLUMNS = (("ALIAS", "alias"), ("USER", "user"), ("ADDRESS", "pai_uri"), ("STORAGE", "hdfs_web_uri"))
+
+
+class ListClusters(Command):
+    """``opai cluster list``."""
+
+    details = "Passwords and tokens are shown as ***."
+    examples = ("opai cluster list", "opai cluster list --name")
+    columns = _COLUMNS
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the short form."""
+        parser.option("--name", action="store_true", help="only the aliases")
+
+    def run(self, args: Namespace, context: Context) -> list[Any]:
+        """Return the clusters known, or the one that ``-a`` names."""
+        book = _load_book(context)
+        if args.cluster_alias is not None:
+            book.get(args.cluster_alias)
+        entries = [
+            entry
+            for entry in book.masked()
+            if args.cluster_alias is None or entry["alias"] == args.cluster_alias
+        ]
+        return [entry["alias"] for entry in entries] if args.name else entries
+
+
+class AddCluster(Command):
+    """``opai cluster add``."""
+
+    details = (
+        "The account is checked by logging in, then kept in clusters.json (mode 0600) in your home.\n"
+        "Without a password or token, the password is asked for on a terminal."
+    )
+    examples = (
+        "opai cluster add -a prod --pai-uri https://pai.example.org --user alice",
+        "opai cluster add -a prod --pai-uri https://pai.example.org --user alice --password-stdin < secret",
+    )
+    columns = _COLUMNS
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare address and account."""
+        parser.option(
+            "--pai-uri", required=True, metavar="URI", help="address of the cluster, as of its web page"
+        )
+        parser.option("--user", required=True, metavar="U", help="your user name there")
+        options.add_password(parser)
+        parser.option("--hdfs-web-uri", metavar="URI", help="address of its WebHDFS, where it has one")
+        parser.option("--no-check", action="store_true", help="keep it without logging in")
+
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+        """Log in, keep the cluster, and return it as ``cluster list`` shows it."""
+        from openpaisdk.core import Cluster
+
+        alias = args.cluster_alias
+        if alias is None:
+            raise UsageError(
+                "missing -a/--cluster-alias", hint="choose a short name for the cluster: -a prod"
+            )
+        book = _load_book(context)
+        if alias in book.aliases():
+            raise ConfigError(f"there is a cluster {alias!r} already", hint=f"opai cluster remove {alias}")
+        entry = {"pai_uri": args.pai_uri, "user": args.user}
+        if not args.no_check or args.password is not None or args.password_stdin or args.token is not None:
+            entry.update(_read_account(args, context))
+        if args.hdfs_web_uri is not None:
+            entry["hdfs_web_uri"] = args.hdfs_web_uri
+        if not args.no_check:
+            Cluster.from_entry(alias, entry).login()
+        book.add(alias, entry)
+        return _entries(context, alias)
+
+
+class RemoveCluster(Command):
+    """``opai cluster remove``."""
+
+    examples = ("opai cluster remove prod",)
+    columns = _COLUMNS
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the cluster."""
+        parser.add_argument("alias", metavar="A", help="its alias")
+
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+        """Forget the cluster and return what it was."""
+        removed = _entries(context, args.alias)
+        _load_book(context).remove(args.alias)
+        if context.settings.get("cluster-alias") == args.alias:
+            context.warn(
+                f"the default cluster-alias is still {args.alias!r}: choose another with opai cluster select"
+            )
+        return removed
+
+
+class SelectCluster(Command):
+    """``opai cluster select``."""
+
+    details = (
+        "Sets the default cluster-alias: of the project when it has a .openpai/defaults.json, else of your\n"
+        "account. `opai default add [--global] cluster-alias=A` chooses the place."
+    )
+    examples = ("opai cluster select prod",)
+    columns = _COLUMNS
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the cluster."""
+        parser.add_argument("alias", metavar="A", help="its alias")
+
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+        """Make the cluster the default and return it."""
+        from openpaisdk.constants import DEFAULTS_FILE
+
+        entries = _entries(context, args.alias)
+        project_file = os.path.join(context.settings.project_folder(), DEFAULTS_FILE)
+        in_project = os.path.isfile(project_file)
+        context.settings.set({"cluster-alias": args.alias}, everywhere=not in_project)
+        context.note(
+            f"cluster {args.alias!r} is the default {'of this project' if in_project else 'of your account'}"
+        )
+        if context.settings.get("cluster-alias") != args.alias:
+            context.warn("$PAI_SDK_CLUSTER_ALIAS names another cluster, and wins")
+        return entries
+
+
+class Login(Command):
+    """``opai cluster login``."""
+
+    details = "The password is asked for on a terminal, and not kept; the token is."
+    examples = ("opai cluster login -a prod", "opai cluster login -a prod --password-stdin < secret")
+    columns = _COLUMNS
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare other ways to hand over the password."""
+        options.add_password(parser)
+
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+        """Fetch a token, keep it, and return the cluster as ``cluster list`` shows it."""
+        raise NotImplementedError
+
+
+class Logout(Command):
+    """``opai cluster logout``."""
+
+    examples = ("opai cluster logout -a prod",)
+    columns = _COLUMNS
+
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+        """Revoke the token, forget it, and return the cluster as ``cluster list`` shows it."""
+        raise NotImplementedError
+
+
+class ShowInfo(Command):
+    """``opai cluster info``."""
+
+    examples = ("opai cluster info -a prod",)
+
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+        """Return name, version and way of logging in."""
+        return dict(context.cluster.info())
+
+
+class ShowResources(Command):
+    """``opai cluster resources``."""
+
+    examples = ("opai cluster resources",)
+
+    def run(self, args: Namespace, context: Context) -> Any:
+        """Return free, used and total resources per virtual cluster."""
+        return context.cluster.resources()
+
+
+def _load_book(context: Context) -> ClusterBook:
+    from openpaisdk.config.clusters import ClusterBook
+
+    book = ClusterBook.load()
+    for warning in book.warnings:
+        context.warn(warning)
+    return book
+
+
+def _entries(context: Context, alias: str) -> list[dict[str, Any]]:
+    """Return one cluster as ``cluster list`` shows it, secrets masked."""
+    book = _load_book(context)
+    book.get(alias)
+    return [entry for entry in book.masked() if entry["alias"] == alias]
+
+
+def _read_account(args: Namespace, context: Context) -> dict[str, str]:
+    """Return the password or token that the options give, or a person at the terminal.
+
+    Raises:
+        UsageError: None of them does.
+    """
+    for option, key in (("password", "passwd"), ("token", "token")):
+        value = getattr(args, option)
+        if value is not None:
+            context.warn(
+                f"the value of --{option} can be seen on the command line; --password-stdin is quieter"
+            )
+            return {key: value}
+    if args.password_stdin:
+        import sys
+
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif context.can_ask:
+        password = context.ask("Password", secret=True)
+    else:
+        raise UsageError(
+            "no password was given, and there is no terminal to ask on", hint="use --password-stdin"
+        )
+    if not password:
+        raise UsageError("the password is empty")
+    return {"passwd": password}

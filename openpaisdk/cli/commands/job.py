@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: MIT
+"""``opai job``: look at jobs, wait for them, stop them; ``submit`` has the commands that make one."""
+
+from __future__ import annotations
+
+from openpaisdk.cli import layout, options
+from openpaisdk.cli.command import Command
+from openpaisdk.cli.exit_codes import of_state
+from openpaisdk.errors import OpenPaiError, SpecError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import Any
+
+    from openpaisdk.cli.command import Context
+    from openpaisdk.cli.layout import Show
+    from openpaisdk.cli.options import Parser
+
+STATES = ("WAITING", "RUNNING", "STOPPING", "SUCCEEDED", "STOPPED", "FAILED", "UNKNOWN")
+DEFAULT_LIMIT = 50
+
+
+def dump_document(value: Any) -> str:
+    """Return a protocol document as a table shows it: as YAML."""
+    from openpaisdk.spec.yaml12 import dump_yaml
+
+    return dump_yaml(value)
+
+
+class ListJobs(Command):
+    """``opai job list``."""
+
+    details = "With a name, the same as `opai job status <job-name>`."
+    examples = (
+        "opai job list --state RUNNING --state WAITING",
+        "opai job list --name -a prod",
+        "opai job list --limit 0 -o json",
+    )
+    columns = (
+        ("NAME", "name"),
+        ("USER", "user"),
+        ("STATE", "state"),
+        ("VIRTUAL CLUSTER", "virtual_cluster"),
+        ("SUBMITTED (UTC)", "submitted_at", layout.moment),
+        ("DURATION", "duration_s", layout.duration),
+        ("GPUS", "gpus"),
+        ("TASKS", "tasks"),
+        ("RETRIES", "retries"),
+        ("TAGS", "tags"),
+    )
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the filters."""
+        parser.add_argument("job_name", nargs="?", metavar="<job-name>", help="only this job, in full")
+        parser.add_argument("part", nargs="?", metavar="config|ssh", help="of this job, only that")
+        parser.option("--name", action="store_true", help="only the names")
+        parser.option(
+            "--state", action="append", type=_state, metavar="S", help="only jobs in this state (repeatable)"
+        )
+        parser.option("--user", metavar="U", help="jobs of this user")
+        parser.option("--all-users", action="store_true", help="jobs of everybody")
+        parser.option("--vc", "--virtual-cluster", metavar="VC", help="only jobs in this virtual cluster")
+        parser.option(
+            "--keyword", metavar="K", help="only jobs with this text in name, user or virtual cluster"
+        )
+        parser.option("--tag", action="append", metavar="T", help="only jobs with this tag (repeatable)")
+        parser.option(
+            "--limit",
+            type=options.whole_number(0),
+            default=DEFAULT_LIMIT,
+            metavar="N",
+            help=f"at most so many, 0 for all (default: {DEFAULT_LIMIT})",
+        )
+        parser.option(
+            "--offset", type=options.whole_number(0), default=0, metavar="N", help="skip so many first"
+        )
+        parser.exclusive("--user", "--all-users")
+
+    def run(self, args: Namespace, context: Context) -> Any:
+        """Return the jobs, or with a name what ``job status`` returns."""
+        if args.job_name is not None:
+            return show_job(context, args.job_name, args.part)
+        jobs = context.cluster.jobs(
+            name_only=args.name,
+            states=tuple(args.state or ()),
+            user=args.user,
+            all_users=args.all_users,
+            virtual_cluster=args.vc,
+            keyword=args.keyword,
+            tags=tuple(args.tag or ()),
+            limit=args.limit,
+            offset=args.offset,
+        )
+        if getattr(jobs, "more", False):
+            context.note(
+                f"there are more jobs: go on with --offset {args.offset + len(jobs)}, or --limit 0 for all"
+            )
+        return list(jobs)
+
+    def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
+        """Show the detail of one job as ``job status`` does."""
+        return job_to_text(value, width=width, paint=paint)
+
+
+class ShowStatus(Command):
+    """``opai job status``."""
+
+    details = (
+        "`config` shows the document that it was submitted with, `ssh` how to reach its tasks.\n"
+        "A job of somebody else is named <user>~<job-name>."
+    )
+    examples = (
+        "opai job status train-1",
+        "opai job status alice~train-1 -o json",
+        "opai job status train-1 config",
+    )
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the job and which part of it."""
+        parser.add_argument("job_name", metavar="<job-name>")
+        parser.add_argument("part", nargs="?", metavar="config|ssh", help="of this job, only that")
+
+    def run(self, args: Namespace, context: Context) -> Any:
+        """Return the state of the job, or the part that was asked for."""
+        return show_job(context, args.job_name, args.part)
+
+    def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
+        """Show what is true of the job, then its tasks as a table."""
+        return job_to_text(value, width=width, paint=paint)
+
+
+class ShowConfig(Command):
+    """``opai job config``."""
+
+    details = "A cluster masks secrets before it gives the document back."
+    examples = ("opai job config train-1 > train.yaml",)
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the job."""
+        parser.add_argument("job_name", metavar="<job-name>")
+
+    def run(self, args: Namespace, context: Context) -> Any:
+        """Return the protocol document."""
+        return context.cluster.job_config(args.job_name)
+
+    def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
+        """Show YAML."""
+        return dump_document(value)
+
+
+class ShowLogs(Command):
+    """``opai job logs``."""
+
+    details = "Text goes to stdout as the tasks wrote it; with -o json or yaml, followed lines go to stderr."
+    examples = (
+        "opai job logs train-1 --tail 20",
+        "opai job logs -f train-1",
+        "opai job logs train-1 -t worker -n 2 --stderr",
+    )
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare which task, which stream and how much."""
+        parser.add_argument("job_name", metavar="<job-name>")
+        parser.option("-t", "--task-role", metavar="ROLE", help="only tasks of this role")
+        parser.option(
+            "-n", "--index", type=options.whole_number(0), metavar="INDEX", help="only this task of a role"
+        )
+        options.add_streams(parser)
+        parser.option("--tail", type=options.whole_number(0), metavar="N", help="only the last lines")
+        parser.option("-f", "--follow", action="store_true", help="go on until the job ends")
+
+    def run(self, args: Namespace, context: Context) -> str | None:
+        """Return the text; with ``--follow`` nothing, the lines having gone to the stream."""
+        choice = {"role": args.task_role, "index": args.index, "stream": args.stream, "tail": args.tail}
+        if not args.follow:
+            return context.cluster.logs(args.job_name, **choice)
+        from openpaisdk.cli.following import follow_job
+
+        several = _counts_several(context, args)
+        ending = follow_job(context, args.job_name, several_tasks=several, **choice)
+        context.note(f"job {args.job_name!r} is {ending['state']}")
+        return None
+
+    def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
+        """Hand the text on unchanged."""
+        return value or ""
+
+
+class WaitForJobs(Command):
+    """``opai job wait``."""
+
+    details = "Exit code 3 when one of them did not succeed, 1 when the time ran out."
+    examples = ("opai job wait train-1 train-2", "opai job wait train-1 --timeout 3600 -o json")
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the jobs and how long."""
+        parser.add_argument("job_names", nargs="+", metavar="<job-name>")
+        parser.option(
+            "--timeout", type=options.seconds, metavar="S", help="longest wait in seconds (default: no limit)"
+        )
+
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+        """Return how each job ended."""
+        try:
+            return [dict(job) for job in context.cluster.wait(args.job_names, timeout_s=args.timeout)]
+        except KeyboardInterrupt:
+            from openpaisdk.cli.following import say_job_goes_on
+
+            say_job_goes_on(context, " ".join(args.job_names), "wait", "wait")
+            raise
+
+    def exit_code(self, value: Any) -> int:
+        """Tell a job that did not succeed."""
+        return max((of_state(job["state"]) for job in value), default=0)
+
+
+class StopJobs(Command):
+    """``opai job stop``."""
+
+    examples = ("opai job stop train-1 train-2",)
+    columns = (("NAME", "name"), ("USER", "user"), ("STATE", "state"))
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the jobs."""
+        parser.add_argument("job_names", nargs="+", metavar="<job-name>")
+
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+        """Stop each job; one that cannot be stopped does not keep the others running."""
+        stopped: list[dict[str, Any]] = []
+        failures = []
+        for name in args.job_names:
+            try:
+                stopped.append(dict(context.cluster.stop(name)))
+            except OpenPaiError as exc:
+                failures.append((name, exc))
+        if failures:
+            for name, failure in failures[1:]:
+                context.warn(f"job {name!r} was not stopped: {failure}")
+            raise failures[0][1]
+        return stopped
+
+
+class ValidateDocument(Command):
+    """``opai job validate``."""
+
+    details = "FILE is protocol v2 in YAML or JSON, - is stdin. Exit code 1 when there are errors."
+    examples = ("opai job validate job.yaml", "opai job validate - -o json < job.yaml")
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the file."""
+        parser.add_argument("file", metavar="FILE")
+
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+        """Return the warnings; errors are raised, all in one ``SpecError``."""
+        from openpaisdk.cli.documents import read_text
+        from openpaisdk.spec.validate import validate_text
+
+        text, file = read_text(args.file)
+        _, problems = validate_text(text, file=file)
+        shown = [{key: problem.get(key) for key in PROBLEM_KEYS} for problem in problems]
+        errors = [problem for problem in shown if problem["severity"] == "error"]
+        if errors:
+            count = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
+            raise SpecError(f"job document {file or 'on stdin'!r} has {count}", problems=shown)
+        return {"valid": True, "warnings": shown}
+
+    def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
+        """Show one problem a line, as compilers do."""
+        lines = [_problem_line(problem) for problem in value.get("problems", value.get("warnings", []))]
+        return "".join(lines) + ("valid\n" if value["valid"] else "")
+
+    def value_of_error(self, error: BaseException) -> Any:
+        """Return the report that goes to stdout although the document is not valid."""
+        return {"valid": False, "problems": error.problems} if isinstance(error, SpecError) else None
+
+
+PROBLEM_KEYS = ("severity", "path", "message", "hint", "file", "line", "column")
+
+
+def show_job(context: Context, name: str, part: str | None) -> Any:
+    """Return the status of a job, or its ``config`` or ``ssh`` part."""
+    if part is None:
+        return context.cluster.job_status(name)
+    if part == "config":
+        return context.cluster.job_config(name)
+    if part == "ssh":
+        return _ssh_addresses(context, name)
+    raise UsageError(f"a job has no part {part!r}", hint="leave it out, or write config or ssh")
+
+
+def _ssh_addresses(context: Context, name: str) -> list[dict[str, Any]]:
+    """Return how to reach the tasks that have a port labelled ``ssh`` (rest-api-v2 §5.6)."""
+    addresses = []
+    for role, tasks in context.cluster.job_status(name)["task_roles"].items():
+        for task in tasks:
+            ports = (task["ports"] or {}).get("ssh")
+            port = ports[0] if isinstance(ports, list) and ports else ports
+            if port and task["ip"]:
+                command = f"ssh -p {port} root@{task['ip']}"
+                addresses.append(
+                    {
+                        "role": role,
+                        "index": task["index"],
+                        "ip": task["ip"],
+                        "port": int(port),
+                        "command": command,
+                    }
+                )
+    return addresses
+
+
+def job_to_text(value: Any, *, width: int | None, paint: Show | None) -> str | None:
+    """Show a status as lines and a table of tasks, a document as YAML; anything else the usual way."""
+    if not isinstance(value, dict):
+        return None
+    if "task_roles" not in value:
+        return dump_document(value)
+    rest = {key: item for key, item in value.items() if key != "task_roles"}
+    for key in ("submitted_at", "started_at", "completed_at"):
+        if rest.get(key):
+            rest[key] = f"{layout.moment(rest[key])} UTC"
+    tasks = [{**task, "role": role} for role, members in value["task_roles"].items() for task in members]
+    text = layout.pairs(rest, paint=paint)
+    return f"{text}\n{layout.table(tasks, _TASK_COLUMNS, width=width, paint=paint)}" if tasks else text
+
+
+_TASK_COLUMNS = (
+    ("ROLE", "role"),
+    ("INDEX", "index"),
+    ("STATE", "state"),
+    ("ATTEMPT", "attempt"),
+    ("EXIT CODE", "exit_code"),
+    ("USER EXIT CODE", "user_exit_code"),
+    ("EXIT PHRASE", "exit_phrase"),
+    ("IP", "ip"),
+    ("PORTS", "ports"),
+)
+
+
+def _state(text: str) -> str:
+    return options.one_of(*STATES)(text.upper())
+
+
+def _counts_several(context: Context, args: Namespace) -> bool:
+    """Return whether more than one task will be followed."""
+    if args.task_role is not None and args.index is not None:
+        return False
+    from openpaisdk.spec.names import convert_role_name
+
+    roles = context.cluster.job_status(args.job_name)["task_roles"]
+    wanted = roles.values() if args.task_role is None else [roles.get(convert_role_name(args.task_role), [])]
+    return sum(len(tasks) if args.index is None else 1 for tasks in wanted) > 1
+
+
+def _problem_line(problem: dict[str, Any]) -> str:
+    place = [str(problem[key]) for key in ("file", "line", "column") if problem.get(key) is not None]
+    where = [":".join(place)] if place else []
+    line = ": ".join([*where, problem["severity"], problem["path"] or "document", problem["message"]]) + "\n"
+    return line + (f"  hint: {problem['hint']}\n" if problem.get("hint") else "")

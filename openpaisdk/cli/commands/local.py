@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""``opai local``: the cluster that comes with this package. Any command that needs it starts it as well."""
+
+from __future__ import annotations
+
+import os
+
+from openpaisdk import embedded
+from openpaisdk._files import local_folder, read_json
+from openpaisdk.cli import options
+from openpaisdk.cli.command import Command
+from openpaisdk.constants import LOCAL_CONFIG_FILE, LOCAL_LOG_FILE
+from openpaisdk.errors import ClusterError, LocalClusterError, OpenPaiError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import Any
+
+    from openpaisdk.cli.command import Context
+    from openpaisdk.cli.layout import Show
+    from openpaisdk.cli.options import Parser
+    from openpaisdk.rest.client import RestClient
+
+STOP_TIMEOUT_S = 60.0
+LOG_LINES = 100
+_MODES = {"k": "kill", "kill": "kill", "l": "leave", "leave": "leave"}
+
+
+class StartLocal(Command):
+    """``opai local start``."""
+
+    details = (
+        "What it is told is kept for later starts. Left out, it has the cores and memory of this machine."
+    )
+    examples = ("opai local start", "opai local start --gpu 2 --mem 16g --pass-env HF_TOKEN")
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare what the cluster has to give."""
+        parser.option(
+            "--port", type=_port, metavar="N", help="port to listen on (default: a free one, then kept)"
+        )
+        parser.option("--cpu", type=options.whole_number(1), metavar="N", help="CPU cores to give to jobs")
+        parser.option("--gpu", type=options.whole_number(0), metavar="N", help="GPUs to give to jobs")
+        parser.option(
+            "--mem", type=options.memory_mb, metavar="SIZE", help="memory to give to jobs: 4096 (MB), 4g"
+        )
+        parser.option(
+            "--pass-env",
+            action="extend",
+            type=options.comma_list,
+            metavar="NAME",
+            help="environment variable of the server that jobs see (repeatable)",
+        )
+
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+        """Start the cluster unless it runs, and return its status."""
+        wanted = {"port": args.port, "cpu": args.cpu, "gpu": args.gpu, "memory_mb": args.mem}
+        wanted["pass_env"] = args.pass_env
+        given = {key: value for key, value in wanted.items() if value is not None}
+        if given and embedded.answers(embedded.read_server_file()):
+            _require_same(given)
+        embedded.ensure_running(given)
+        return embedded.status()
+
+
+class StopLocal(Command):
+    """``opai local stop``."""
+
+    details = (
+        "With tasks running it asks on a terminal; without one it refuses, unless told what to do with them."
+    )
+    examples = ("opai local stop", "opai local stop --leave")
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare what becomes of running tasks."""
+        parser.option("--kill", action="store_true", help="end running tasks")
+        parser.option("--leave", action="store_true", help="let them run until the next start takes them up")
+        parser.exclusive("--kill", "--leave")
+
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+        """Stop the cluster and return its status."""
+        if not embedded.answers(embedded.read_server_file()):
+            context.note("the embedded cluster does not run")
+            return embedded.status()
+        mode = "kill" if args.kill else "leave" if args.leave else "refuse"
+        try:
+            _shut_down(mode)
+        except ClusterError as exc:
+            if exc.status != 409 or mode != "refuse":
+                raise
+            _shut_down(_ask_mode(context, exc.message))
+        return embedded.status()
+
+
+class ShowLocalStatus(Command):
+    """``opai local status``."""
+
+    examples = ("opai local status -o json",)
+
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+        """Return whether the cluster runs, and where; does not start it."""
+        return embedded.status()
+
+
+class ResetLocal(Command):
+    """``opai local reset``."""
+
+    details = "Running tasks are ended; jobs, logs and stored files are gone for good."
+    examples = ("opai local reset --yes",)
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare the consent."""
+        parser.option("--yes", action="store_true", help="do not ask")
+
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+        """Delete everything of the embedded cluster, and return its status."""
+        folder = local_folder()
+        if not args.yes and not _consents(context, folder):
+            raise LocalClusterError(f"nothing was deleted in {folder!r}")
+        if os.path.islink(folder):
+            raise LocalClusterError(
+                f"{folder!r} is a link, a folder is wanted", hint="delete what it points to"
+            )
+        if os.path.isdir(folder):
+            _end_everything(context)
+            import shutil
+
+            try:
+                shutil.rmtree(folder)
+            except OSError as exc:
+                raise LocalClusterError(f"cannot delete {exc.filename!r}: {exc.strerror}") from exc
+        return embedded.status()
+
+
+class ShowLocalLogs(Command):
+    """``opai local logs``."""
+
+    examples = ("opai local logs --tail 20",)
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare how much."""
+        parser.option(
+            "--tail",
+            type=options.whole_number(0),
+            default=LOG_LINES,
+            metavar="N",
+            help=f"how many lines (default: {LOG_LINES})",
+        )
+
+    def run(self, args: Namespace, context: Context) -> str:
+        """Return the last lines of the server's own log."""
+        path = os.path.join(local_folder(), LOCAL_LOG_FILE)
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                lines = file.readlines()
+        except FileNotFoundError:
+            context.note("the embedded cluster has not been started yet")
+            return ""
+        except OSError as exc:
+            raise LocalClusterError(f"cannot read {path!r}: {exc.strerror}") from exc
+        return "".join(lines[max(0, len(lines) - args.tail) :])
+
+    def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
+        """Hand the text on unchanged."""
+        return str(value)
+
+
+class ShowCredentials(Command):
+    """``opai local credentials``."""
+
+    details = "They give full access to this cluster: do not show them around."
+    examples = ("opai local credentials -o json",)
+
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+        """Return addresses, user, password and token."""
+        embedded.ensure_running()
+        return _client().extension("GET", "/credentials")
+
+
+def _client() -> RestClient:
+    """Return a client of the server that runs.
+
+    Raises:
+        LocalClusterError: None does.
+    """
+    from openpaisdk._secret import Secret
+    from openpaisdk.rest.client import RestClient
+
+    server = embedded.read_server_file()
+    if server is None:
+        raise LocalClusterError("the embedded cluster has not been started yet", hint="opai local start")
+    return RestClient(
+        server["uri"], user=server.get("user"), token=Secret(server["token"]), label="the embedded cluster"
+    )
+
+
+def _shut_down(mode: str) -> None:
+    """Let the server end and wait until it is gone."""
+    server = embedded.read_server_file() or {}
+    _client().extension("POST", "/shutdown", {"mode": mode}, may_start=False)
+    pid = server.get("pid")
+    if isinstance(pid, int) and not embedded.wait_gone(pid, STOP_TIMEOUT_S):
+        raise LocalClusterError(
+            f"the embedded cluster (process {pid}) did not stop within {STOP_TIMEOUT_S:.0f} s",
+            hint="opai local logs shows what it does",
+        )
+
+
+def _ask_mode(context: Context, what: str) -> str:
+    """Return what a person wants done with running tasks.
+
+    Raises:
+        LocalClusterError: There is nobody to ask, or the answer is no.
+    """
+    hint = "--kill ends them, --leave lets them run until the next start takes them up"
+    if not context.can_ask:
+        raise LocalClusterError(what, hint=hint)
+    answer = context.ask(f"{what}. [k]ill them, [l]eave them running, or [c]ancel?").lower()
+    if answer not in _MODES:
+        raise LocalClusterError("the embedded cluster was not stopped", hint=hint)
+    return _MODES[answer]
+
+
+def _consents(context: Context, folder: str) -> bool:
+    if not context.can_ask:
+        raise UsageError("reset deletes every job and file of the embedded cluster", hint="say so with --yes")
+    return context.ask(f"Delete every job and file in {folder}? [y/N]").lower() in ("y", "yes")
+
+
+def _end_everything(context: Context) -> None:
+    """End the server and every task, also tasks that an earlier stop left running."""
+    try:
+        embedded.ensure_running()
+        _shut_down("kill")
+    except OpenPaiError as exc:
+        if embedded.answers(embedded.read_server_file()):
+            raise
+        context.warn(f"tasks that still run are not ended: {exc.message}")
+
+
+def _require_same(given: dict[str, Any]) -> None:
+    """Refuse options that a server which already runs would not heed.
+
+    Raises:
+        LocalClusterError: One differs from what it was started with.
+    """
+    known = read_json(os.path.join(local_folder(), LOCAL_CONFIG_FILE), default={})
+    changed = [key for key, value in given.items() if known.get(key) != value]
+    if changed:
+        names = ", ".join(f"--{'mem' if key == 'memory_mb' else key.replace('_', '-')}" for key in changed)
+        raise LocalClusterError(
+            f"the embedded cluster runs already, and heeds {names} only when it starts",
+            hint="opai local stop, then start it again",
+        )
+
+
+def _port(text: str) -> int:
+    port = options.whole_number(1)(text)
+    if port > 65535:
+        import argparse
+
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
+    return port

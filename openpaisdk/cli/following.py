@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Wait for a job that was just named, or follow what its tasks print until it ends."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from openpaisdk.cli.command import Context
+
+ENDING_KEYS = ("state", "exit_code", "user_exit_code")
+
+
+def count_tasks(document: Mapping[str, Any]) -> int:
+    """Return how many tasks a protocol document asks for."""
+    return sum(int(role.get("instances", 1)) for role in document["taskRoles"].values())
+
+
+def follow_job(
+    context: Context,
+    name: str,
+    *,
+    role: str | None = None,
+    index: int | None = None,
+    stream: str = "all",
+    tail: int | None = None,
+    several_tasks: bool,
+) -> dict[str, Any]:
+    """Hand on what the tasks of a job print until it ends, and return how it ended.
+
+    Lines carry ``role[index] | `` in front where there are several tasks; else the text goes on as it comes.
+    """
+    lines = LineFeed(context.stream, several_tasks=several_tasks)
+    ending: dict[str, Any] = dict.fromkeys(ENDING_KEYS)
+    try:
+        for event in context.cluster.follow(name, role=role, index=index, stream=stream, tail=tail):
+            kind = event["type"]
+            if kind == "log":
+                lines.feed(event["role"], event["index"], text_of(event))
+            elif kind == "note":
+                context.note(event["text"])
+            elif kind == "end":
+                ending = {key: event.get(key) for key in ENDING_KEYS}
+    except KeyboardInterrupt:
+        lines.close()
+        say_job_goes_on(context, name, "follow", "logs -f")
+        raise
+    lines.close()
+    return ending
+
+
+def wait_for_job(context: Context, name: str) -> dict[str, Any]:
+    """Wait until a job has ended and return how."""
+    try:
+        ended = context.cluster.wait([name])[0]
+    except KeyboardInterrupt:
+        say_job_goes_on(context, name, "wait", "wait")
+        raise
+    return {key: ended.get(key) for key in ENDING_KEYS}
+
+
+def say_job_goes_on(context: Context, names: str, verb: str, command: str) -> None:
+    """Tell somebody who broke off what is still true and what can be done."""
+    again, stop = f"opai job {command} {names}", f"opai job stop {names}"
+    context.note(f"the job goes on: {verb} again with `{again}`, stop it with `{stop}`")
+
+
+def text_of(event: Mapping[str, Any]) -> str:
+    """Return the text of a log event; bytes that are not UTF-8 become surrogates, and leave as they came."""
+    if "text" in event:
+        return str(event["text"])
+    from base64 import b64decode
+
+    return b64decode(event["base64"]).decode("utf-8", "surrogateescape")
+
+
+class LineFeed:
+    """Puts the pieces of several tasks together to whole lines with the task's name in front."""
+
+    def __init__(self, write: Callable[[str], None], *, several_tasks: bool) -> None:
+        self._write = write
+        self._several_tasks = several_tasks
+        self._unfinished: dict[tuple[str, int], str] = {}
+
+    def feed(self, role: str, index: int, text: str) -> None:
+        """Take the next piece of one task's output."""
+        if not self._several_tasks:
+            self._write(text)
+            return
+        text = self._unfinished.pop((role, index), "") + text
+        whole, newline, rest = text.rpartition("\n")
+        if rest:
+            self._unfinished[role, index] = rest
+        if newline:
+            self._write("".join(f"{role}[{index}] | {line}\n" for line in whole.split("\n")))
+
+    def close(self) -> None:
+        """Write the lines that never got their end."""
+        for (role, index), text in self._unfinished.items():
+            self._write(f"{role}[{index}] | {text}\n")
+        self._unfinished.clear()
