@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""Finding the embedded cluster's server, and starting it as a process of its own when it does not run."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from openpaisdk._files import home_folder, read_json, replace_json
+from openpaisdk.constants import LOCAL_CONFIG_FILE, LOCAL_FOLDER, LOCAL_LOG_FILE, LOCAL_SERVER_FILE, VERSION
+from openpaisdk.errors import LocalClusterError, MissingExtraError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+START_TIMEOUT_S = 60.0
+_LOG_TAIL_BYTES = 4000
+_started: list[int] = []
+
+
+def read_server_file(home: str | None = None) -> dict[str, Any] | None:
+    """Return what the server wrote about itself, or ``None`` when there never was one; it may have ended
+    since.
+
+    Args:
+        home: The folder of settings, by default ``$OPENPAI_HOME`` or ``~/.openpai``.
+
+    Raises:
+        ConfigError: The file is damaged.
+    """
+    value = read_json(os.path.join(_folder(home), LOCAL_SERVER_FILE))
+    return value if isinstance(value, dict) and "uri" in value and "token" in value else None
+
+
+def may_run(server: Mapping[str, Any] | None) -> bool:
+    """Tell whether the server that wrote ``server`` has a living process; costs a microsecond and no
+    connection."""
+    pid = server.get("pid") if server is not None else None
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def answers(server: Mapping[str, Any] | None) -> bool:
+    """Tell whether something accepts connections where the server listens."""
+    if server is None or not may_run(server):
+        return False
+    import _socket
+
+    connection = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    try:
+        connection.settimeout(1.0)
+        connection.connect(("127.0.0.1", int(server["port"])))
+    except (OSError, KeyError, ValueError):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def status(home: str | None = None) -> dict[str, Any]:
+    """Return whether the embedded cluster runs, and where: ``running, pid, uri, home, version``."""
+    server = read_server_file(home)
+    running = answers(server)
+    known = server or {}
+    return {
+        "running": running,
+        "pid": known.get("pid") if running else None,
+        "uri": known.get("uri"),
+        "home": _folder(home),
+        "version": known.get("version", VERSION),
+    }
+
+
+def ensure_running(options: Mapping[str, Any] | None = None, *, home: str | None = None) -> dict[str, Any]:
+    """Return what the running server wrote about itself, starting it first where need be.
+
+    Args:
+        options: What a server that is started now is told (``port``, ``cpu``, ``gpu``, ``memory_mb``,
+            ``pass_env``,
+            ``virtual_clusters``); kept for later starts. A server that runs already is left as it is.
+        home: The folder of settings, by default ``$OPENPAI_HOME`` or ``~/.openpai``.
+
+    Raises:
+        LocalClusterError: The server does not start; the message has the end of its log.
+        MissingExtraError: The packages that the server needs are not installed.
+    """
+    folder = _folder(home)
+    if os.name != "posix":
+        raise LocalClusterError("the embedded cluster does not run on Windows", hint="use it inside WSL")
+    _reap()
+    server = read_server_file(home)
+    if answers(server) and server is not None:
+        return server
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    import fcntl
+
+    lock = os.open(os.path.join(folder, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two commands at once start one server
+        server = read_server_file(home)
+        if answers(server) and server is not None:
+            return server
+        if options:
+            path = os.path.join(folder, LOCAL_CONFIG_FILE)
+            known = read_json(path, default={})
+            replace_json(
+                path, {**known, **{key: value for key, value in options.items() if value is not None}}
+            )
+        _check_packages()
+        _start(home, folder)
+    finally:
+        os.close(lock)
+    server = read_server_file(home)
+    if server is None:
+        raise LocalClusterError(f"the embedded cluster started but left no {LOCAL_SERVER_FILE} in {folder!r}")
+    return server
+
+
+def wait_gone(pid: int, timeout_s: float) -> bool:
+    """Wait until a process has ended; false when it is still there after ``timeout_s`` seconds."""
+    _reap()
+    if not may_run({"pid": pid}):
+        return True
+    import select
+
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except (AttributeError, OSError):
+        return _wait_gone_by_looking(pid, timeout_s)
+    try:
+        return bool(select.select([descriptor], [], [], timeout_s)[0])
+    finally:
+        os.close(descriptor)
+        _reap()
+
+
+def _wait_gone_by_looking(pid: int, timeout_s: float) -> bool:
+    import time
+
+    deadline = time.monotonic() + timeout_s
+    while may_run({"pid": pid}):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+        _reap()
+    return True
+
+
+def _folder(home: str | None) -> str:
+    return os.path.join(os.path.abspath(home or home_folder()), LOCAL_FOLDER)
+
+
+def _check_packages() -> None:
+    from importlib.util import find_spec
+
+    if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
+        raise MissingExtraError("the embedded cluster", extra="local")
+
+
+def _start(home: str | None, folder: str) -> None:
+    """Start the server detached from this process and wait until it says that it is ready."""
+    log_path = os.path.join(folder, LOCAL_LOG_FILE)
+    ready, to_us = os.pipe()
+    os.set_inheritable(to_us, True)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log_start = os.fstat(log).st_size
+    words = [sys.executable, "-m", "openpaisdk.local", "serve"]
+    words += ["--home", os.path.abspath(home or home_folder()), "--ready-fd", str(to_us)]
+    try:
+        # posix_spawn: cheap from a large process, and nothing to close but what we open here.
+        pid = os.posix_spawn(
+            sys.executable,
+            words,
+            _environment(),
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,
+        )
+        _started.append(pid)
+    except OSError as exc:
+        os.close(ready)
+        raise LocalClusterError(f"cannot start {sys.executable!r}: {exc.strerror}") from exc
+    finally:
+        os.close(to_us)
+        os.close(log)
+    try:
+        is_ready = _wait_ready(ready)
+    finally:
+        os.close(ready)
+    if not is_ready:
+        raise LocalClusterError(
+            "the embedded cluster does not start" + _end_of_log(log_path, log_start),
+            hint=f"its log is {log_path}",
+        )
+
+
+def _wait_ready(descriptor: int) -> bool:
+    """Wait for a byte on the pipe; its end without one means that the server gave up."""
+    import select
+
+    readable, _, _ = select.select([descriptor], [], [], START_TIMEOUT_S)
+    return bool(readable) and bool(os.read(descriptor, 1))
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, with this very package importable and the working directory's modules not."""
+    environment = dict(os.environ)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if os.path.basename(root) not in ("site-packages", "dist-packages"):
+        others = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = root + (os.pathsep + others if others else "")
+    environment["PYTHONSAFEPATH"] = "1"
+    return environment
+
+
+def _end_of_log(path: str, start: int) -> str:
+    """Return what the server wrote since ``start``, its last lines, as a continuation of a message."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start, size - _LOG_TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()[-15:]
+    except OSError:
+        lines = []
+    return ": " + "\n  ".join(["", *lines]).lstrip("\n") if lines else " and says nothing"
+
+
+def _reap() -> None:
+    """Take note of servers started by this process that have ended, so that they do not seem to live."""
+    for pid in list(_started):
+        try:
+            ended = os.waitpid(pid, os.WNOHANG)[0] != 0
+        except OSError:
+            ended = True
+        if ended and pid in _started:
+            _started.remove(pid)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""One interface for files on a storage, whatever stands behind it."""
