@@ -14,9 +14,9 @@ from openpaisdk.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any, TextIO
+    from typing import Any
 
-    from openpaisdk.cli.command import Ask, Call, Command, OpenCluster
+    from openpaisdk.cli.command import Ask, Call, Command, OpenCluster, TextSink
 
 
 class Engine:
@@ -31,8 +31,8 @@ class Engine:
 
     def __init__(
         self,
-        stdout: TextIO | None = None,
-        stderr: TextIO | None = None,
+        stdout: TextSink | None = None,
+        stderr: TextSink | None = None,
         *,
         ask: Ask | None = None,
         open_cluster: OpenCluster | None = None,

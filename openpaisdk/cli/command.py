@@ -9,15 +9,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Sequence
-    from typing import Any, TextIO
+    from typing import Any, Protocol
 
     from openpaisdk.cli.layout import Column, Show
     from openpaisdk.cli.options import Parser
+    from openpaisdk.config.clusters import ClusterBook
     from openpaisdk.config.settings import Settings
     from openpaisdk.core import Cluster
 
     OpenCluster = Callable[[str | None], Cluster]
     Ask = Callable[[str, bool], str]
+
+    class TextSink(Protocol):
+        """Whatever takes text, such as ``sys.stdout`` or a ``StringIO``."""
+
+        def write(self, text: str, /) -> object:
+            """Take ``text``."""
+
+        def flush(self) -> object:
+            """Hand on what was taken."""
 
 
 class Command:
@@ -64,8 +74,8 @@ class Context:
         self,
         args: Namespace,
         *,
-        stdout: TextIO | None = None,
-        stderr: TextIO | None = None,
+        stdout: TextSink | None = None,
+        stderr: TextSink | None = None,
         ask: Ask | None = None,
         open_cluster: OpenCluster | None = None,
     ) -> None:
@@ -76,6 +86,7 @@ class Context:
         self._open_cluster = open_cluster
         self._settings: Settings | None = None
         self._cluster: Cluster | None = None
+        self._warned: set[str] = set()
 
     # --- settings and cluster -------------------------------------------------------------------
 
@@ -101,13 +112,28 @@ class Context:
     def cluster(self) -> Cluster:
         """The cluster that the options and settings name."""
         if self._cluster is None:
+            alias = self.args.cluster_alias or self.settings.get("cluster-alias")
             if self._open_cluster is not None:
-                self._cluster = self._open_cluster(self.args.cluster_alias)
+                self._cluster = self._open_cluster(alias)
             else:
                 from openpaisdk.core import Cluster
 
-                self._cluster = Cluster.from_alias(self.args.cluster_alias)
+                _ = self.clusters  # says when others can read the passwords
+                self._cluster = Cluster.from_alias(alias)
+            if self.args.verbose:
+                self._cluster.trace = lambda line: _write(self._stderr, f"{line}\n")
         return self._cluster
+
+    @property
+    def clusters(self) -> ClusterBook:
+        """The clusters known, as they are kept now."""
+        from openpaisdk.config.clusters import ClusterBook
+
+        book = ClusterBook.load()
+        for warning in book.warnings:
+            if warning not in self._warned:
+                self.warn(warning)
+        return book
 
     # --- talking ----------------------------------------------------------------------------------
 
@@ -118,6 +144,7 @@ class Context:
 
     def warn(self, text: str) -> None:
         """Tell something that the user should know even when quiet."""
+        self._warned.add(text)
         _write(self._stderr, f"warning: {text}\n")
 
     def stream(self, text: str) -> None:
@@ -159,7 +186,7 @@ class Call:
         return self.command.run(self.context.args, self.context)
 
 
-def _write(stream: TextIO | None, text: str) -> None:
+def _write(stream: TextSink | None, text: str) -> None:
     if stream is not None:
         stream.write(text)
         stream.flush()

@@ -44,7 +44,7 @@ def duration(value: Any) -> str:
     if value is None:
         return "-"
     rest = int(value)
-    parts = []
+    parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, rest = divmod(rest, length)
         if count or parts or unit == "s":
@@ -85,7 +85,7 @@ def table(
             (key.upper().replace("_", " "), key) for key in dict.fromkeys(key for row in rows for key in row)
         ]
     grid = [
-        [(column[2] if len(column) > 2 else cell)(row.get(column[1])) for column in columns]  # type: ignore[misc]
+        [(column[2] if len(column) > 2 else cell)(row.get(column[1])) for column in columns]
         for row in rows
     ]
     headings = [column[0] for column in columns]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from openpaisdk.cli.command import Call
+    from openpaisdk.cli.command import Ask, Call
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -84,7 +84,7 @@ def _chosen_format(argv: Sequence[str], call: Call | None) -> str:
     return "json" if any(way in line for way in ways) else "table"
 
 
-def _asker() -> output.Ask | None:
+def _asker() -> Ask | None:
     """Return how to ask the person at the terminal, or ``None`` when there is none."""
     if sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty():
         return output.ask

@@ -7,7 +7,8 @@ import os
 
 from openpaisdk.cli import options
 from openpaisdk.cli.command import Command
-from openpaisdk.errors import ConfigError, UsageError
+from openpaisdk.constants import LOCAL_ALIAS
+from openpaisdk.errors import ClusterError, ConfigError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.options import Parser
-    from openpaisdk.config.clusters import ClusterBook
+    from openpaisdk.core import Cluster
 
 _COLUMNS = (("ALIAS", "alias"), ("USER", "user"), ("ADDRESS", "pai_uri"), ("STORAGE", "hdfs_web_uri"))
 
@@ -34,7 +35,7 @@ class ListClusters(Command):
 
     def run(self, args: Namespace, context: Context) -> list[Any]:
         """Return the clusters known, or the one that ``-a`` names."""
-        book = _load_book(context)
+        book = context.clusters
         if args.cluster_alias is not None:
             book.get(args.cluster_alias)
         entries = [
@@ -70,23 +71,21 @@ class AddCluster(Command):
 
     def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Log in, keep the cluster, and return it as ``cluster list`` shows it."""
-        from openpaisdk.core import Cluster
-
         alias = args.cluster_alias
         if alias is None:
             raise UsageError(
                 "missing -a/--cluster-alias", hint="choose a short name for the cluster: -a prod"
             )
-        book = _load_book(context)
+        book = context.clusters
         if alias in book.aliases():
             raise ConfigError(f"there is a cluster {alias!r} already", hint=f"opai cluster remove {alias}")
-        entry = {"pai_uri": args.pai_uri, "user": args.user}
+        entry: dict[str, Any] = {"pai_uri": args.pai_uri, "user": args.user}
         if not args.no_check or args.password is not None or args.password_stdin or args.token is not None:
             entry.update(_read_account(args, context))
         if args.hdfs_web_uri is not None:
             entry["hdfs_web_uri"] = args.hdfs_web_uri
         if not args.no_check:
-            Cluster.from_entry(alias, entry).login()
+            entry["token"] = _log_in(alias, entry)
         book.add(alias, entry)
         return _entries(context, alias)
 
@@ -104,7 +103,7 @@ class RemoveCluster(Command):
     def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Forget the cluster and return what it was."""
         removed = _entries(context, args.alias)
-        _load_book(context).remove(args.alias)
+        context.clusters.remove(args.alias)
         if context.settings.get("cluster-alias") == args.alias:
             context.warn(
                 f"the default cluster-alias is still {args.alias!r}: choose another with opai cluster select"
@@ -155,18 +154,38 @@ class Login(Command):
 
     def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Fetch a token, keep it, and return the cluster as ``cluster list`` shows it."""
-        raise NotImplementedError
+        alias = _choose(args, context)
+        entry = context.clusters.get(alias)
+        if not entry.get("user") and args.token is None:
+            raise ConfigError(
+                f"no user is known for cluster {alias!r}", hint="opai cluster add -a A --user U"
+            )
+        account = _read_account(args, context)
+        token = _log_in(alias, {**entry, "passwd": None, "token": None, **account})
+        context.clusters.update(alias, {"token": token})
+        return _entries(context, alias)
 
 
 class Logout(Command):
     """``opai cluster logout``."""
 
+    details = (
+        "The token is revoked; token and password are forgotten, `opai cluster login` brings a token back."
+    )
     examples = ("opai cluster logout -a prod",)
     columns = _COLUMNS
 
     def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Revoke the token, forget it, and return the cluster as ``cluster list`` shows it."""
-        raise NotImplementedError
+        alias = _choose(args, context)
+        entry = context.clusters.get(alias)
+        if entry.get("token"):
+            try:
+                _open({**entry, "passwd": None}, alias).logout()
+            except ClusterError as exc:
+                context.warn(f"the token was forgotten, and not revoked: {exc.message}")
+        context.clusters.update(alias, {"token": None, "passwd": None})
+        return _entries(context, alias)
 
 
 class ShowInfo(Command):
@@ -189,18 +208,35 @@ class ShowResources(Command):
         return context.cluster.resources()
 
 
-def _load_book(context: Context) -> ClusterBook:
-    from openpaisdk.config.clusters import ClusterBook
+def _choose(args: Namespace, context: Context) -> str:
+    """Return the alias of the cluster that is meant, one with an account."""
+    alias = context.clusters.choose(args.cluster_alias or context.settings.get("cluster-alias"))
+    if alias == LOCAL_ALIAS and not context.clusters.get(alias):
+        raise UsageError("the embedded cluster needs no login", hint="name another cluster with -a")
+    return alias
 
-    book = ClusterBook.load()
-    for warning in book.warnings:
-        context.warn(warning)
-    return book
+
+def _open(entry: dict[str, Any], alias: str) -> Cluster:
+    from openpaisdk.core import Cluster
+
+    return Cluster(
+        entry["pai_uri"],
+        alias=alias,
+        user=entry.get("user"),
+        password=entry.get("passwd"),
+        token=entry.get("token"),
+        verify=entry.get("verify", True),
+    )
+
+
+def _log_in(alias: str, entry: dict[str, Any]) -> str:
+    """Return a token that the cluster gave or has checked."""
+    return str(_open(entry, alias).login()["token"].reveal())
 
 
 def _entries(context: Context, alias: str) -> list[dict[str, Any]]:
     """Return one cluster as ``cluster list`` shows it, secrets masked."""
-    book = _load_book(context)
+    book = context.clusters
     book.get(alias)
     return [entry for entry in book.masked() if entry["alias"] == alias]
 

@@ -219,7 +219,7 @@ class StopJobs(Command):
     """``opai job stop``."""
 
     examples = ("opai job stop train-1 train-2",)
-    columns = (("NAME", "name"), ("USER", "user"), ("STATE", "state"))
+    columns = (("NAME", "name"), ("STATE", "state"))
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the jobs."""
@@ -231,7 +231,7 @@ class StopJobs(Command):
         failures = []
         for name in args.job_names:
             try:
-                stopped.append(dict(context.cluster.stop(name)))
+                stopped.append({**_listed(context, name), **context.cluster.stop(name)})
             except OpenPaiError as exc:
                 failures.append((name, exc))
         if failures:
@@ -273,6 +273,13 @@ class ValidateDocument(Command):
     def value_of_error(self, error: BaseException) -> Any:
         """Return the report that goes to stdout although the document is not valid."""
         return {"valid": False, "problems": error.problems} if isinstance(error, SpecError) else None
+
+
+def _listed(context: Context, name: str) -> dict[str, Any]:
+    """Return a job as ``job list`` does; nothing where the cluster's list does not have it."""
+    user, _, plain = name.rpartition("~")
+    jobs = context.cluster.jobs(user=user or None, keyword=plain, limit=0)
+    return next((dict(job) for job in jobs if job["name"] == plain), {})
 
 
 PROBLEM_KEYS = ("severity", "path", "message", "hint", "file", "line", "column")

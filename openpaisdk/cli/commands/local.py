@@ -10,7 +10,8 @@ from openpaisdk._files import local_folder, read_json
 from openpaisdk.cli import options
 from openpaisdk.cli.command import Command
 from openpaisdk.constants import LOCAL_CONFIG_FILE, LOCAL_LOG_FILE
-from openpaisdk.errors import ClusterError, LocalClusterError, OpenPaiError, UsageError
+from openpaisdk.core import local_credentials, stop_local
+from openpaisdk.errors import LocalClusterError, OpenPaiError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
     from openpaisdk.cli.options import Parser
-    from openpaisdk.rest.client import RestClient
 
-STOP_TIMEOUT_S = 60.0
 LOG_LINES = 100
 _MODES = {"k": "kill", "kill": "kill", "l": "leave", "leave": "leave"}
 
@@ -85,12 +84,11 @@ class StopLocal(Command):
             return embedded.status()
         mode = "kill" if args.kill else "leave" if args.leave else "refuse"
         try:
-            _shut_down(mode)
-        except ClusterError as exc:
-            if exc.status != 409 or mode != "refuse":
+            return stop_local(mode)
+        except LocalClusterError as exc:
+            if not context.can_ask or getattr(exc.__cause__, "status", None) != 409:
                 raise
-            _shut_down(_ask_mode(context, exc.message))
-        return embedded.status()
+            return stop_local(_ask_mode(context, exc))
 
 
 class ShowLocalStatus(Command):
@@ -174,51 +172,18 @@ class ShowCredentials(Command):
 
     def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Return addresses, user, password and token."""
-        embedded.ensure_running()
-        return _client().extension("GET", "/credentials")
+        return local_credentials()
 
 
-def _client() -> RestClient:
-    """Return a client of the server that runs.
-
-    Raises:
-        LocalClusterError: None does.
-    """
-    from openpaisdk._secret import Secret
-    from openpaisdk.rest.client import RestClient
-
-    server = embedded.read_server_file()
-    if server is None:
-        raise LocalClusterError("the embedded cluster has not been started yet", hint="opai local start")
-    return RestClient(
-        server["uri"], user=server.get("user"), token=Secret(server["token"]), label="the embedded cluster"
-    )
-
-
-def _shut_down(mode: str) -> None:
-    """Let the server end and wait until it is gone."""
-    server = embedded.read_server_file() or {}
-    _client().extension("POST", "/shutdown", {"mode": mode}, may_start=False)
-    pid = server.get("pid")
-    if isinstance(pid, int) and not embedded.wait_gone(pid, STOP_TIMEOUT_S):
-        raise LocalClusterError(
-            f"the embedded cluster (process {pid}) did not stop within {STOP_TIMEOUT_S:.0f} s",
-            hint="opai local logs shows what it does",
-        )
-
-
-def _ask_mode(context: Context, what: str) -> str:
-    """Return what a person wants done with running tasks.
+def _ask_mode(context: Context, refusal: LocalClusterError) -> str:
+    """Return what a person at the terminal wants done with running tasks.
 
     Raises:
-        LocalClusterError: There is nobody to ask, or the answer is no.
+        LocalClusterError: Nothing, the cluster is to go on.
     """
-    hint = "--kill ends them, --leave lets them run until the next start takes them up"
-    if not context.can_ask:
-        raise LocalClusterError(what, hint=hint)
-    answer = context.ask(f"{what}. [k]ill them, [l]eave them running, or [c]ancel?").lower()
+    answer = context.ask(f"{refusal.message}. [k]ill tasks, [l]eave them running, or [c]ancel?").lower()
     if answer not in _MODES:
-        raise LocalClusterError("the embedded cluster was not stopped", hint=hint)
+        raise LocalClusterError("the embedded cluster was not stopped", hint=refusal.hint)
     return _MODES[answer]
 
 
@@ -232,7 +197,7 @@ def _end_everything(context: Context) -> None:
     """End the server and every task, also tasks that an earlier stop left running."""
     try:
         embedded.ensure_running()
-        _shut_down("kill")
+        stop_local("kill")
     except OpenPaiError as exc:
         if embedded.answers(embedded.read_server_file()):
             raise
