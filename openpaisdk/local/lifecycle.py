@@ -1,0 +1,503 @@
+# SPDX-License-Identifier: MIT
+"""Carries out what ``machine.step`` decides: rows in the store, processes by the executor, and who must be
+told.
+
+A decision is stored in the same turn of the loop in which it is carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Sequence
+
+from openpaisdk.errors import OpenPaiError
+from openpaisdk.local.admission import Pool, Request
+from openpaisdk.local.executors.process import ProcessExecutor
+from openpaisdk.local.home import LocalHome, TaskFiles
+from openpaisdk.local.launch import Launcher
+from openpaisdk.local.live import LiveJob, RunningTask
+from openpaisdk.local.logs import TaskLog
+from openpaisdk.local.machine import (
+    Action,
+    BeginAttempt,
+    CompleteAttempt,
+    CompleteJob,
+    CompleteTask,
+    EndAttempt,
+    Ending,
+    Event,
+    KillTask,
+    Phase,
+    RetryJob,
+    RetryTask,
+    StartTask,
+    TaskEnded,
+    TaskKey,
+    step,
+)
+from openpaisdk.local.outputs import has_outputs, store_outputs
+from openpaisdk.local.records import (
+    COMPLETION_CODE,
+    AttemptRecord,
+    EventRecord,
+    JobRecord,
+    Machine,
+    Outcome,
+    SubState,
+    TaskRecord,
+)
+from openpaisdk.local.store import JobStore
+from openpaisdk.local.watch import open_file_watcher
+from openpaisdk.spec.exit_codes import task_exit_code
+from openpaisdk.spec.ports import task_ports
+
+GRACE_S = 10.0
+"""How long the processes of a stopped task have between SIGTERM and SIGKILL."""
+IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this machine"
+_LOST_CODE = -1001
+_PORT_CONFLICT_CODE = 253
+_START_FAILED_CODE = -310
+_LOG_TAIL_BYTES = 10 * 1024 * 1024
+_REPORT_LINES = 15
+_REPORT_BYTES = 2048
+_KILLED = "Stop to complete current FrameworkAttempt"
+
+
+class Lifecycle:
+    """The jobs that are not over, and their ways through queue, attempts and tasks.
+
+    Args:
+        home: Where the tasks' folders are.
+        store: What outlives the server.
+        executor: Runs the tasks.
+        machine: What there is to give to them.
+        launcher: Prepares them.
+        wake: Called with a job's id when something about it has changed.
+        admit_soon: Called when jobs wait that may be admitted now.
+    """
+
+    def __init__(
+        self,
+        home: LocalHome,
+        store: JobStore,
+        executor: ProcessExecutor,
+        machine: Machine,
+        launcher: Launcher,
+        *,
+        wake: Callable[[int], None],
+        admit_soon: Callable[[], None],
+    ) -> None:
+        self.live: dict[int, LiveJob] = {}
+        self.queue: dict[int, LiveJob] = {}
+        """Jobs with tasks that wait for resources, first come first served."""
+        self.running: dict[str, RunningTask] = {}
+        self.pool = Pool(machine)
+        self.issue_token: Callable[[str, str], str] = _no_token
+        self.revoke_token: Callable[[str], None] = _nothing
+        self._home = home
+        self._store = store
+        self._executor = executor
+        self._executor.on_exit = self.task_process_ended
+        self._launcher = launcher
+        self._wake = wake
+        self._admit_soon = admit_soon
+        self._finishing: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._file_watcher = open_file_watcher(self._loop)
+
+    async def close(self, mode: str) -> None:
+        """Stop; ``kill`` ends the running tasks first, as a reboot would, anything else lets them run."""
+        self._closed = True
+        for live in self.live.values():
+            if live.timer is not None:
+                live.timer.cancel()
+        if mode == "kill":
+            for pod_uid in list(self.running):
+                self._executor.kill(pod_uid, grace_s=GRACE_S)
+            while self.running:
+                self._idle.clear()
+                await self._idle.wait()
+        if self._finishing:
+            await asyncio.wait(self._finishing)
+        self._file_watcher.close()
+        self._executor.close()
+
+    def apply(self, live: LiveJob, event: Event) -> None:
+        """Let something happen to a job, and do what follows from it."""
+        live.status, actions = step(live.status, event)
+        starts = [action for action in actions if isinstance(action, StartTask)]
+        for action in actions:
+            if not isinstance(action, StartTask):
+                self._carry_out(live, action)
+        self._start_tasks(live, [live.tasks[start.key] for start in starts])
+        self._wake(live.record.id)
+
+    def _carry_out(self, live: LiveJob, action: Action) -> None:
+        if isinstance(action, BeginAttempt):
+            self.begin_attempt(live, action.attempt_id)
+        elif isinstance(action, RetryTask):
+            self._retry_task(live, action)
+        elif isinstance(action, KillTask):
+            self.kill(live.tasks[action.key])
+        elif isinstance(action, CompleteTask):
+            self._complete_task(live, action)
+        elif isinstance(action, EndAttempt):
+            self._end_attempt(live, action.ending)
+        elif isinstance(action, CompleteAttempt):
+            self._complete_attempt(live, action.ending)
+        elif isinstance(action, RetryJob):
+            self._retry_job(live, action)
+        elif isinstance(action, CompleteJob):
+            self._complete_job(live, action.ending)
+
+    # --- an attempt begins ---------------------------------------------------------------------
+    def begin_attempt(self, live: LiveJob, attempt_id: int) -> None:
+        """Make the rows of a new attempt of the job and of all its tasks."""
+        now = now_ms()
+        record = live.record
+        live.attempt = AttemptRecord(
+            job_id=record.id,
+            attempt_id=attempt_id,
+            uid=self._launcher.uid(record.id, attempt_id),
+            sub_state=SubState.PREPARING,
+            created_ms=now,
+        )
+        live.tasks = {}
+        record.attempt_id = attempt_id
+        record.sub_state = SubState.PREPARING
+        record.created_ms = record.created_ms or now
+        record.retry_at_ms = None
+        record.outcome = None
+        for key in live.status.tasks:
+            self.new_task(live, key)
+        self._store.save_attempt(live.attempt)
+        self._store.save_job(record)
+
+    def new_task(
+        self, live: LiveJob, key: TaskKey, attempt_id: int = 0, counted_retries: int = 0
+    ) -> TaskRecord:
+        """Make the row of a task attempt that waits."""
+        job_attempt_id = live.status.attempt_id or 0
+        task = TaskRecord(
+            job_id=live.record.id,
+            job_attempt_id=job_attempt_id,
+            role=key[0],
+            index=key[1],
+            attempt_id=attempt_id,
+            counted_retries=counted_retries,
+            pod_uid=self._launcher.pod_uid(live.record, job_attempt_id, key, attempt_id),
+            sub_state=SubState.CREATION_PENDING,
+            created_ms=now_ms(),
+        )
+        live.tasks[key] = task
+        self._store.save_task(task)
+        return task
+
+    def _start_tasks(self, live: LiveJob, tasks: Sequence[TaskRecord]) -> None:
+        """Start tasks of one job, which may know of each other's addresses."""
+        for task in tasks:
+            resources = live.role(task.key).resources
+            task.gpus = self.pool.take(Request.of(resources))
+            task.ports = task_ports(
+                task.pod_uid, {label: max(0, count) for label, count in resources.ports.items()}
+            )
+        for task in tasks:
+            self._start_task(live, task)
+
+    def _start_task(self, live: LiveJob, task: TaskRecord) -> None:
+        taken = (
+            number for one in self.running.values() for ports in one.record.ports.values() for number in ports
+        )
+        conflict = self._launcher.port_conflict(task, taken)
+        if conflict is not None:
+            self._fail_start(live, task, _PORT_CONFLICT_CODE, f"port {conflict} is in use")
+            return
+        files = self._home.task(task.pod_uid)
+        token = ""
+        try:
+            os.makedirs(files.folder, mode=0o700, exist_ok=True)
+            token = self.issue_token(live.record.user, self._launcher.job_folder(live))
+            note(files, f"image {live.role(task.key).docker_image_uri!r} {IMAGE_NOTE}")
+            task.pid = self._executor.start(self._launcher.launch(live, task, files, token))
+        except (OSError, OpenPaiError) as exc:
+            self.revoke_token(token)
+            self._fail_start(live, task, _START_FAILED_CODE, f"the task could not be started: {exc}")
+            return
+        task.launched_ms = now_ms()
+        task.sub_state = SubState.RUNNING
+        self._store.save_task(task)
+        self.mark_running(live, task.launched_ms)
+        self.track(live, task, token)
+
+    def mark_running(self, live: LiveJob, now: int) -> None:
+        """Note that a task of the job runs."""
+        attempt = live.attempt
+        if attempt is not None and attempt.launched_ms is None:
+            attempt.launched_ms = now
+            attempt.sub_state = SubState.RUNNING
+            self._store.save_attempt(attempt)
+        if live.record.sub_state is SubState.PREPARING:
+            live.record.sub_state = SubState.RUNNING
+            live.record.launched_ms = live.record.launched_ms or now
+            self._store.save_job(live.record)
+
+    def track(self, live: LiveJob, task: TaskRecord, token: str, *, watch: bool = True) -> RunningTask:
+        """Keep an eye on a task that runs (or, with no ``watch``, has just ended)."""
+        files = self._home.task(task.pod_uid)
+        log = TaskLog(files, running=True)
+        if watch:
+            log.watch_with(self._file_watcher.watch)
+        running = RunningTask(live, task, Request.of(live.role(task.key).resources), files, log, token)
+        self.running[task.pod_uid] = running
+        return running
+
+    def _fail_start(self, live: LiveJob, task: TaskRecord, code: int, reason: str) -> None:
+        self.pool.give_back(Request.of(live.role(task.key).resources), task.gpus)
+        self.event(live, "Warning", "FailedStart", reason, task)
+        task.outcome = Outcome(exit_code=code, diagnostics=reason)
+        self._loop.call_soon(self.apply, live, TaskEnded(task.key, code))
+
+    def kill(self, task: TaskRecord) -> None:
+        """End a running task."""
+        task.sub_state = SubState.DELETION_PENDING
+        self._store.save_task(task)
+        running = self.running.get(task.pod_uid)
+        if running is not None:
+            running.kill_wanted = True
+            self._executor.kill(task.pod_uid, grace_s=GRACE_S)
+
+    # --- a task ends ---------------------------------------------------------------------------
+    def task_process_ended(self, pod_uid: str, code: int | None) -> None:
+        """Take note that a task's processes are gone; ``code`` is its command's, ``None`` when nobody
+        knows.
+        """
+        running = self.running[pod_uid]
+        running.log.finish()
+        names = running.live.output_names
+        wanted = has_outputs(running.files.output, names)
+        if wanted or not _remove_empty(running.files.work):
+            task = self._loop.create_task(self._store_outputs(running, code, names if wanted else None))
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+            return
+        self._task_over(running, code)
+
+    async def _store_outputs(
+        self, running: RunningTask, code: int | None, names: Sequence[str] | None
+    ) -> None:
+        files = running.files
+        target = self._launcher.output_folder(running.live, running.record)
+        complaints: list[str] = []
+        if names is not None:
+            try:
+                complaints = await asyncio.to_thread(store_outputs, files.work, files.output, names, target)
+            except OSError as exc:
+                complaints = [f"outputs could not be stored: {exc}"]
+        for complaint in complaints:
+            note(files, complaint)
+            self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
+        for folder in (files.work, files.output):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self._task_over(running, code)
+
+    def _task_over(self, running: RunningTask, user_code: int | None) -> None:
+        live, task = running.live, running.record
+        del self.running[task.pod_uid]
+        self._idle.set()
+        self.pool.give_back(running.request, task.gpus)
+        self.revoke_token(running.token)
+        # The script holds the job's secrets in clear text.
+        for path in (running.files.token, *([running.files.script] if live.secrets else [])):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        if self._closed and not running.kill_wanted:
+            return  # it ended with the server: the next one finds it gone, as after a reboot
+        task.outcome = self._outcome(running, user_code)
+        self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
+        self._admit_soon()
+
+    def _outcome(self, running: RunningTask, user_code: int | None) -> Outcome:
+        if running.kill_wanted:
+            return Outcome(exit_code=COMPLETION_CODE, diagnostics=_KILLED)
+        if user_code is None:
+            reason = "The task's processes are gone and left no exit code"
+            return Outcome(exit_code=_LOST_CODE, diagnostics=reason)
+        if user_code == 0:
+            return Outcome(exit_code=0, diagnostics="Pod succeeded", user_exit_code=0)
+        code = task_exit_code(user_code, lambda: running.log.tail("all", _LOG_TAIL_BYTES))
+        lines = running.log.tail("all", _REPORT_BYTES).decode("utf-8", "replace").splitlines()
+        report = {
+            "exitCode": code,
+            "originUserExitCode": user_code,
+            "errorLogs": {"user": "\n".join(lines[-_REPORT_LINES:]), "platform": ""},
+            "name": "app",
+        }
+        return Outcome(
+            exit_code=code,
+            diagnostics=f"PodFailed: the command ended with exit code {user_code}",
+            user_exit_code=user_code,
+            runtime=report,
+        )
+
+    def _complete_task(self, live: LiveJob, action: CompleteTask) -> None:
+        task = live.tasks[action.key]
+        task.sub_state = SubState.COMPLETED
+        task.completed_ms = now_ms()
+        task.outcome = task.outcome or Outcome(exit_code=action.exit_code, diagnostics=_KILLED)
+        self._store.save_task(task)
+
+    def _retry_task(self, live: LiveJob, action: RetryTask) -> None:
+        task = live.tasks[action.key]
+        task.sub_state = SubState.COMPLETED
+        task.completed_ms = now_ms()
+        self._store.save_task(task)
+        code = task.outcome.exit_code if task.outcome else None
+        self.event(
+            live, "Warning", "TaskRetried", f"The task ended with code {code} and is tried again", task
+        )
+        status = live.status.tasks[action.key]
+        self.new_task(live, action.key, status.attempt_id, status.counted_retries)
+        self._enqueue(live)
+
+    # --- an attempt, a job ends ----------------------------------------------------------------
+    def _end_attempt(self, live: LiveJob, ending: Ending) -> None:
+        outcome = self._job_outcome(live, ending)
+        self.queue.pop(live.record.id, None)
+        live.record.outcome = outcome
+        live.record.sub_state = SubState.DELETION_PENDING
+        self._store.save_job(live.record)
+        if live.attempt is not None:
+            live.attempt.outcome = outcome
+            live.attempt.sub_state = SubState.DELETION_PENDING
+            self._store.save_attempt(live.attempt)
+
+    def _job_outcome(self, live: LiveJob, ending: Ending) -> Outcome:
+        outcome = Outcome(exit_code=ending.exit_code, diagnostics=ending.message)
+        if ending.role is None or ending.index is None:
+            return outcome
+        outcome.trigger_message = ending.message
+        outcome.trigger_role = ending.role
+        outcome.trigger_index = ending.index
+        cause = live.tasks[ending.role, ending.index].outcome
+        if ending.exit_code == 0:
+            outcome.user_exit_code = 0
+        elif cause is not None:
+            outcome.diagnostics = cause.diagnostics
+            outcome.user_exit_code = cause.user_exit_code
+            outcome.runtime = cause.runtime
+        return outcome
+
+    def _complete_attempt(self, live: LiveJob, ending: Ending) -> None:
+        attempt = live.attempt
+        if attempt is not None:
+            attempt.sub_state = SubState.COMPLETED
+            attempt.completed_ms = now_ms()
+            attempt.launched_ms = attempt.launched_ms or attempt.completed_ms
+            attempt.outcome = attempt.outcome or self._job_outcome(live, ending)
+            self._store.save_attempt(attempt)
+
+    def _retry_job(self, live: LiveJob, action: RetryJob) -> None:
+        record = live.record
+        record.counted_retries = live.status.counted_retries
+        record.sub_state = SubState.ATTEMPT_COMPLETED
+        code = record.outcome.exit_code if record.outcome else None
+        delay_s = random.uniform(*action.delay_s)
+        record.retry_at_ms = now_ms() + int(delay_s * 1000)
+        self.event(
+            live,
+            "Warning",
+            "JobRetried",
+            f"The attempt ended with code {code} and the job is tried again in {delay_s:.0f} s",
+        )
+        self._store.save_job(record)
+        self.queue_after(live, delay_s)
+
+    def queue_after(self, live: LiveJob, delay_s: float) -> None:
+        """Let a job wait for resources, once this time has passed."""
+        if delay_s <= 0:
+            self._enqueue(live)
+        else:
+            live.timer = self._loop.call_later(delay_s, self._enqueue, live)
+
+    def _enqueue(self, live: LiveJob) -> None:
+        live.timer = None
+        if live.status.phase in (Phase.QUEUED, Phase.RUNNING):
+            self.queue[live.record.id] = live
+            self._admit_soon()
+
+    def _complete_job(self, live: LiveJob, ending: Ending) -> None:
+        record = live.record
+        if live.timer is not None:
+            live.timer.cancel()
+        if record.outcome is None or record.outcome.exit_code != ending.exit_code:
+            record.outcome = self._job_outcome(live, ending)
+        record.sub_state = SubState.COMPLETED
+        record.completed_ms = now_ms()
+        record.launched_ms = record.launched_ms or record.completed_ms
+        record.created_ms = record.created_ms or record.completed_ms
+        record.retry_at_ms = None
+        self._store.save_job(record)
+        self.queue.pop(record.id, None)
+        self.live.pop(record.id, None)
+        if live.secrets:
+            self.forget_secrets(record)
+
+    def forget_secrets(self, job: JobRecord) -> None:
+        """Remove the clear text of a job's secrets from the disk."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._home.secrets_file(job.id))
+
+    def event(
+        self, live: LiveJob, type_: str, reason: str, message: str, task: TaskRecord | None = None
+    ) -> None:
+        """Add to what users can read of a job's course."""
+        self._store.add_event(
+            EventRecord(
+                job_id=live.record.id,
+                at_ms=now_ms(),
+                type=type_,
+                reason=reason,
+                message=message,
+                role=task.role if task else None,
+                index=task.index if task else None,
+                pod_uid=task.pod_uid if task else None,
+            )
+        )
+
+
+def note(files: TaskFiles, line: str) -> None:
+    """Add a line of the platform's to a task's runtime log, in its usual form (runtime-environment §5)."""
+    moment = time.strftime("%Y/%m/%d %H:%M:%S")
+    with contextlib.suppress(OSError), open(files.runtime_log, "a", encoding="utf-8") as file:
+        file.write(f"[{moment}] [openpai-runtime] {line}\n")
+
+
+def now_ms() -> int:
+    """Return this moment as the REST API writes moments."""
+    return int(time.time() * 1000)
+
+
+def _remove_empty(folder: str) -> bool:
+    """Remove a folder when there is nothing in it; whether it is gone."""
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _no_token(_user: str, _path: str) -> str:
+    return ""
+
+
+def _nothing(_token: str) -> None:
+    return None
