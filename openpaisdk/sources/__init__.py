@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: MIT
+"""A job's sources: which files are chosen, what is ignored, and the archive that is the same on any machine.
+
+Files here import each other and L0 only.
+"""
+
+from __future__ import annotations
+
+from openpaisdk.sources.archive import Archive
+from openpaisdk.sources.selection import Selection, choose_named, select
+
+__all__ = ["Archive", "Selection", "choose_named", "select"]
