@@ -122,17 +122,24 @@ def _find_command(words: list[str]) -> str | tuple[str, str, list[str]]:
 
 def _wants_value(word: str, group: str | None) -> bool:
     """Return whether the next word is the value of this option, which stands before the command."""
-    name, joined, _ = word.partition("=")
-    short = word[:2]
-    if not word.startswith("--") and len(word) > 2 and short in table.COMMON_OPTIONS:
-        return False
-    if name not in table.COMMON_OPTIONS and name not in table.COMMON_OPTIONS.values():
-        place = f"opai {group}" if group else "opai"
-        raise UsageError(
-            f"unknown option {word!r} before the command",
-            hint=f"options of a command come after its name; `{place} -h` lists what may come before it",
-        )
-    return not joined and table.COMMON_OPTIONS.get(name, name) in table.COMMON_WITH_VALUE
+    if word.startswith("--"):
+        name, joined, _ = word.partition("=")
+        if name in table.COMMON_OPTIONS.values():
+            return not joined and name in table.COMMON_WITH_VALUE
+    else:
+        for place, letter in enumerate(word[1:], 2):
+            name = table.COMMON_OPTIONS.get(f"-{letter}", "")
+            if name in table.COMMON_WITH_VALUE:
+                return place == len(word)
+            if not name:
+                break
+        else:
+            return False
+    before = f"opai {group}" if group else "opai"
+    raise UsageError(
+        f"unknown option {word!r} before the command",
+        hint=f"options of a command come after its name; `{before} -h` lists what may come before it",
+    )
 
 
 def _unknown_command(word: str, known: Iterable[str], place: str) -> UsageError:

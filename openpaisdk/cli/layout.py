@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     """Heading, key, and how to show the value (left out: ``cell``)."""
 
 GAP = "  "
-NARROWEST = 8
+NARROWEST = 12
 """Columns are not cut below this width."""
 
 
@@ -37,6 +37,11 @@ def moment(value: Any) -> str:
     """Return an ISO 8601 moment as ``2026-11-21 01:53:02``; the heading says that it is UTC."""
     text = cell(value)
     return text[:19].replace("T", " ") if len(text) >= 19 else text
+
+
+def minute(value: Any) -> str:
+    """Return an ISO 8601 moment as ``2026-11-21 01:53``."""
+    return moment(value)[:16]
 
 
 def duration(value: Any) -> str:
@@ -76,7 +81,8 @@ def table(
     Args:
         rows: What to show, a dict a row.
         columns: Which keys and how; left out, every key of the rows.
-        width: Columns of the terminal, ``None`` for as wide as it takes.
+        width: Columns of the terminal, ``None`` for as wide as it takes; where all do not fit,
+            the last ones are left out.
         paint: Colours a state, which is already padded.
     """
     rows = list(rows)
@@ -85,16 +91,17 @@ def table(
             (key.upper().replace("_", " "), key) for key in dict.fromkeys(key for row in rows for key in row)
         ]
     grid = [
-        [(column[2] if len(column) > 2 else cell)(row.get(column[1])) for column in columns]
-        for row in rows
+        [(column[2] if len(column) > 2 else cell)(row.get(column[1])) for column in columns] for row in rows
     ]
     headings = [column[0] for column in columns]
     widths = [max(map(display_width, texts)) for texts in zip(headings, *grid, strict=True)]
     if width is not None:
-        _narrow(widths, width - len(GAP) * (len(widths) - 1))
-    painted = [paint if column[1] == "state" else None for column in columns]
-    lines = [_line(headings, widths, [None] * len(widths))]
-    lines += [_line(texts, widths, painted) for texts in grid]
+        free = [len(column) == 2 and column[1] != "state" for column in columns]
+        _fit(widths, free, width)
+    shown = len(widths)
+    painted = [paint if column[1] == "state" else None for column in columns[:shown]]
+    lines = [_line(headings[:shown], widths, [None] * shown)]
+    lines += [_line(texts[:shown], widths, painted) for texts in grid]
     return "\n".join(lines) + "\n"
 
 
@@ -127,17 +134,23 @@ def cut(text: str, width: int) -> str:
     return text + "…"
 
 
-def _narrow(widths: list[int], room: int) -> None:
-    """Take from the widest columns until all fit into ``room`` or none can give more."""
-    while sum(widths) > room:
-        widest = max(widths)
-        if widest <= NARROWEST:
+def _fit(widths: list[int], free: Sequence[bool], room: int) -> None:
+    """Cut ``widths`` to fit into ``room``: columns of free text give, then the last columns go."""
+    while len(widths) > 1:
+        least = [
+            min(width, NARROWEST) if gives else width for width, gives in zip(widths, free, strict=False)
+        ]
+        if sum(least) + len(GAP) * (len(least) - 1) <= room:
+            break
+        widths.pop()
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - room
+    while excess > 0:
+        wide = [place for place, width in enumerate(widths) if free[place] and width > NARROWEST]
+        if not wide:
             return
-        next_widest = max((width for width in widths if width < widest), default=NARROWEST)
-        wide = [place for place, width in enumerate(widths) if width == widest]
-        share = -((room - sum(widths)) // len(wide))
-        for place in wide:
-            widths[place] = max(widest - share, next_widest, NARROWEST)
+        widest = max(wide, key=lambda place: widths[place])
+        widths[widest] -= 1
+        excess -= 1
 
 
 def _line(texts: Sequence[str], widths: Sequence[int], paints: Sequence[Show | None]) -> str:
