@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""What is stored comes back, in order, and a failed write is neither lost nor told as done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from openpaisdk.errors import JobExistsError, LocalClusterError
+from openpaisdk.local.records import (
+    AttemptRecord,
+    EventRecord,
+    JobQuery,
+    JobRecord,
+    Outcome,
+    SubState,
+    TaskRecord,
+)
+from openpaisdk.local.store import JobStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    return JobStore(str(tmp_path / "cluster.db"))
+
+
+def add(store: JobStore, name: str, **fields: object) -> JobRecord:
+    values: dict[str, object] = {
+        "user": "alice",
+        "sub_state": SubState.CREATION_PENDING,
+        "submitted_ms": 1000,
+    }
+    record = JobRecord(id=0, name=name, **{**values, **fields})  # type: ignore[arg-type]
+    store.insert_job(record, {"name": name})
+    return record
+
+
+def names(store: JobStore, **query: object) -> list[str]:
+    return [job.name for job in store.jobs(JobQuery(**query))[0]]  # type: ignore[arg-type]
+
+
+def test_a_job_comes_back_as_it_was_stored(store: JobStore) -> None:
+    outcome = Outcome(exit_code=255, diagnostics="d", user_exit_code=42, runtime={"exitCode": 255})
+    record = add(store, "j", tags=("a", "b"), sub_state=SubState.COMPLETED, outcome=outcome, completed_ms=5)
+    assert store.job("alice", "j") == record
+    assert store.document(record.id) == {"name": "j"}
+
+
+def test_attempts_tasks_and_events_come_back_as_they_were_stored(store: JobStore) -> None:
+    record = add(store, "j")
+    attempt = AttemptRecord(job_id=record.id, attempt_id=0, uid="u", sub_state=SubState.RUNNING, created_ms=1)
+    task = TaskRecord(
+        job_id=record.id,
+        job_attempt_id=0,
+        role="w",
+        index=1,
+        attempt_id=0,
+        pod_uid="p",
+        sub_state=SubState.RUNNING,
+        created_ms=1,
+        ports={"http": [15001]},
+        gpus=(0, 2),
+        pid=7,
+    )
+    event = EventRecord(job_id=record.id, at_ms=3, type="Warning", reason="R", message="m", role="w", index=1)
+    store.save_attempt(attempt)
+    store.save_task(task)
+    store.add_event(event)
+    assert store.attempts(record.id) == [attempt]
+    assert store.tasks(record.id, 0) == [task]
+    assert store.events(record.id, "Warning") == [event]
+    assert store.events(record.id, "Normal") == []
+
+
+def test_a_name_is_taken_for_ever(store: JobStore) -> None:
+    add(store, "j")
+    with pytest.raises(JobExistsError):
+        add(store, "j")
+    add(store, "j", user="bob")
+
+
+def test_everything_is_there_after_closing_and_opening(tmp_path: Path) -> None:
+    path = str(tmp_path / "cluster.db")
+    first = JobStore(path)
+    add(first, "j")
+    fact = first.fact("uid", "x")
+    first.close()
+    second = JobStore(path)
+    assert names(second) == ["j"]
+    assert second.fact("uid", "other") == fact
+    assert [job.name for job in second.open_jobs()] == ["j"]
+
+
+def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.db"
+    add(JobStore(str(path)), "j")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.db"
+    path.write_text("not a database, but long enough to be looked at" * 50)
+    with pytest.raises(LocalClusterError, match="cannot be used"):
+        JobStore(str(path))
+    assert path.read_text().startswith("not a database")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        pytest.param({}, ["c", "b", "a"], id="newest-first"),
+        pytest.param({"descending": False}, ["a", "b", "c"], id="oldest-first"),
+        pytest.param({"users": ("bob",)}, ["b"], id="by-user"),
+        pytest.param({"states": ("SUCCEEDED", "FAILED")}, ["c"], id="by-state"),
+        pytest.param({"keyword": "b"}, ["b"], id="by-keyword"),
+        pytest.param({"keyword": "B"}, [], id="keyword-minds-the-case"),
+        pytest.param({"tags_contain": ("t1", "zz")}, ["a"], id="has-one-of-the-tags"),
+        pytest.param({"tags_contain": ("t",)}, [], id="a-part-of-a-tag-is-no-tag"),
+        pytest.param({"tags_not_contain": ("t1",)}, ["c", "b"], id="has-none-of-the-tags"),
+        pytest.param({"priorities": ("prod",)}, ["b"], id="by-priority"),
+        pytest.param({"priorities": ("default",)}, ["c", "a"], id="without-priority"),
+        pytest.param(
+            {"priorities": ("default",), "keyword": "bob"}, ["c", "b", "a"], id="default-or-keyword"
+        ),
+        pytest.param({"limit": 1, "offset": 1}, ["b"], id="page"),
+        pytest.param({"order_by": "jobName", "descending": False}, ["a", "b", "c"], id="by-name"),
+        pytest.param({"order_by": "completionTime"}, ["b", "a", "c"], id="open-ones-first"),
+        pytest.param({"order_by": "completionTime", "descending": False}, ["c", "b", "a"], id="open-last"),
+    ],
+)
+def test_lists(store: JobStore, query: dict[str, object], expected: list[str]) -> None:
+    add(store, "a", tags=("t1", "t2"))
+    add(store, "b", user="bob", priority="prod")
+    add(store, "c", sub_state=SubState.COMPLETED, completed_ms=9, outcome=Outcome(exit_code=0))
+    assert names(store, **query) == expected
+
+
+def test_the_total_counts_all_pages(store: JobStore) -> None:
+    for number in range(5):
+        add(store, f"j{number}")
+    page, total = store.jobs(JobQuery(limit=2, with_total_count=True))
+    assert (len(page), total) == (2, 5)
+
+
+def test_a_submission_that_cannot_be_written_is_an_error_and_can_be_dropped(store: JobStore) -> None:
+    async def submit() -> None:
+        record = add(store, "j")
+        store._connection.execute("PRAGMA query_only=ON")
+        with pytest.raises(LocalClusterError, match="cannot write"):
+            await store.durable()
+        store.drop_pending_of(record.id)
+        store._connection.execute("PRAGMA query_only=OFF")
+        await store.durable()
+
+    asyncio.run(submit())
+    assert store.job("alice", "j") is None
+    add(store, "j")
+
+
+def test_what_could_not_be_written_is_written_later(store: JobStore) -> None:
+    async def change() -> None:
+        record = add(store, "j")
+        await store.durable()
+        store._connection.execute("PRAGMA query_only=ON")
+        record.sub_state = SubState.RUNNING
+        store.save_job(record)
+        store.flush()
+        store._connection.execute("PRAGMA query_only=OFF")
+        store.flush()
+
+    asyncio.run(change())
+    found = store.job("alice", "j")
+    assert found is not None
+    assert found.sub_state is SubState.RUNNING
