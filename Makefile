@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+# make demo: a real job on the embedded cluster · make test: all tests · make check: what must be clean · make bench
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_JOB := digits-$(shell date +%m%d-%H%M%S)
+DEMO_OUTPUT := digits-output
+SOURCES := $(shell find openpaisdk -name '*.py' -o -name '*.json' -o -name '*.sh') setup.py pyproject.toml README.md
+
+.PHONY: demo test unit check format bench clean
+
+# The shell's settings for Python are for people at work; a fresh start is measured and shown without them.
+unexport PYTHONDONTWRITEBYTECODE
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# An ordinary install, not an editable one: what is shown and measured is what users get.
+$(VENV)/.demo: $(BIN)/python $(SOURCES)
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --upgrade '.[local]'
+	touch $@
+
+$(VENV)/.test: $(BIN)/python $(SOURCES)
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --upgrade '.[test]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.test setup.py
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --upgrade '.[test,dev]'
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/opai job fast --follow -a local -j $(DEMO_JOB) -s examples/digits -p scikit-learn \
+	  --outputs model.joblib,metrics.json,confusion.png \
+	  python examples/digits/train.py --c 5 --gamma 0.001
+	$(BIN)/opai output download -a local -j $(DEMO_JOB) --to $(DEMO_OUTPUT) --overwrite
+	@$(BIN)/python -c 'import json; print("accuracy:", json.load(open("$(DEMO_OUTPUT)/metrics.json"))["accuracy"])'
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest tests/unit
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/python -m pytest -q tests/unit/test_layers.py tests/unit/test_public_surface.py
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.test
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(DEMO_OUTPUT) .pytest_cache .mypy_cache .ruff_cache
