@@ -78,8 +78,8 @@ class Engine:
         options.add_common(parser)
         args = parser.read(rest)
         if args.help:
-            parser.description = f"{table.summary(group, verb)}\n\n{command.details}".strip()
-            return Call(help_text=parser.format_help())
+            description = f"{table.summary(group, verb)}\n\n{command.details}".strip()
+            return Call(help_text=parser.format_help(description))
         context = Context(
             args, stdout=self._stdout, stderr=self._stderr, ask=self._ask, open_cluster=self._open_cluster
         )

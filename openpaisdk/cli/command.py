@@ -7,12 +7,11 @@ from openpaisdk.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
     from openpaisdk.cli.layout import Column, Show
-    from openpaisdk.cli.options import Parser
+    from openpaisdk.cli.options import Arguments, Parser
     from openpaisdk.config.clusters import ClusterBook
     from openpaisdk.config.settings import Settings
     from openpaisdk.core import Cluster
@@ -44,7 +43,7 @@ class Command:
     def add_arguments(self, parser: Parser) -> None:
         """Declare the options and words of this command."""
 
-    def run(self, args: Namespace, context: Context) -> Any:
+    def run(self, args: Arguments, context: Context) -> Any:
         """Do the work and return the value."""
         raise NotImplementedError
 
@@ -72,7 +71,7 @@ class Context:
 
     def __init__(
         self,
-        args: Namespace,
+        args: Arguments,
         *,
         stdout: TextSink | None = None,
         stderr: TextSink | None = None,
@@ -80,6 +79,8 @@ class Context:
         open_cluster: OpenCluster | None = None,
     ) -> None:
         self.args = args
+        self.alias: str | None = args.cluster_alias
+        """Which cluster is meant; ``None``: the one that the settings choose."""
         self._stdout = stdout
         self._stderr = stderr
         self._ask = ask
@@ -112,7 +113,7 @@ class Context:
     def cluster(self) -> Cluster:
         """The cluster that the options and settings name."""
         if self._cluster is None:
-            alias = self.args.cluster_alias or self.settings.get("cluster-alias")
+            alias = self.alias or self.settings.get("cluster-alias")
             if self._open_cluster is not None:
                 self._cluster = self._open_cluster(alias)
             else:

@@ -1,51 +1,105 @@
 # SPDX-License-Identifier: MIT
 """The parser of one command, and the options that several commands share.
 
-The words are sorted by ``Parser.read`` before argparse sees them: options may stand anywhere before the first
-word of a command line, which then belongs whole to the job, whatever it looks like.
+A command only declares. The words are read without argparse, whose import would take a third of the time of a
+short command, and which cannot leave the words of a job's command alone. It formats the help.
 """
 
 from __future__ import annotations
-
-import argparse
 
 from openpaisdk.errors import UsageError
 from openpaisdk.spec.names import nearest, parse_memory_mb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
+
+    Read = Callable[[str], Any]
 
 FORMATS = ("table", "json", "yaml")
+COMMON_GROUP = "options of every command"
+HIDDEN = "hidden"
+"""As ``help`` of an option: accepted, and not shown."""
 
 
-class Parser(argparse.ArgumentParser):
+class Arguments:
+    """What the words of a command mean, one attribute per option and word."""
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the command has no option or word {name!r}")
+
+
+class _Option:
+    """One declared option; its fields are the settings of ``Parser.option``."""
+
+    __slots__ = (
+        "action",
+        "const",
+        "default",
+        "dest",
+        "group",
+        "help",
+        "metavar",
+        "name",
+        "names",
+        "read",
+        "required",
+    )
+
+    def __init__(self, names: tuple[str, ...], settings: dict[str, Any]) -> None:
+        self.names = names
+        self.name = next(name for name in names if name.startswith("--"))
+        self.dest = settings.get("dest") or self.name[2:].replace("-", "_")
+        self.action = settings.get("action", "store")
+        self.const = settings.get("const", True)
+        self.default = settings.get("default", False if self.action == "set" and self.const is True else None)
+        self.read: Read = settings.get("read", str)
+        self.required = settings.get("required", False)
+        self.metavar = settings.get("metavar")
+        self.help = settings.get("help", "")
+        self.group = settings.get("group", "")
+
+    @property
+    def takes_value(self) -> bool:
+        return bool(self.action != "set")
+
+
+class Parser:
     """Reads the words of one command; what it does not understand is a ``UsageError``."""
 
-    def __init__(self, prog: str, *, description: str = "", examples: tuple[str, ...] = ()) -> None:
-        epilog = "examples:\n" + "\n".join(f"  {line}" for line in examples) if examples else None
-        super().__init__(
-            prog=prog,
-            description=description,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-            add_help=False,
-        )
-        self._long_names: dict[str, str] = {}
-        self._with_value: set[str] = set()
+    def __init__(self, prog: str, *, examples: tuple[str, ...] = ()) -> None:
+        self.prog = prog
+        self.examples = examples
+        self._options: list[_Option] = []
+        self._by_name: dict[str, _Option] = {}
+        self._words: list[tuple[str, str, str, str]] = []
         self._exclusive: list[tuple[str, ...]] = []
         self._takes_command_line = False
-        self.option("-h", "--help", action="store_true", help="show this help")
+        self.option("-h", "--help", action="set", help="show this help")
 
-    def option(self, *names: str, group: Any = None, **settings: Any) -> None:
-        """Add an option; ``names`` end with its long form, ``group`` is where help shows it."""
-        action = (group or self).add_argument(*names, **settings)
-        long_name = next(name for name in names if name.startswith("--"))
-        self._long_names.update(dict.fromkeys(names, long_name))
-        if action.nargs != 0:
-            self._with_value.add(long_name)
+    # --- declaring --------------------------------------------------------------------------------
+
+    def option(self, *names: str, **settings: Any) -> None:
+        """Declare an option.
+
+        Args:
+            *names: Its short forms and its long one.
+            **settings: ``action`` (``store``, the default; ``append``; ``extend``; ``set``: without a value),
+                ``read`` (turns the text of a value into the value), ``default``, ``required``, ``dest``,
+                ``const`` (what ``set`` sets), and for help ``metavar``, ``help``, ``group``.
+        """
+        option = _Option(names, settings)
+        self._options.append(option)
+        self._by_name.update(dict.fromkeys(names, option))
+
+    def word(self, dest: str, metavar: str, help: str = "", *, count: str = "1") -> None:
+        """Declare a word that is no option; ``count`` is ``1``, ``?``, ``*`` or ``+``, the last two at the end."""
+        self._words.append((dest, metavar, help, count))
 
     def exclusive(self, *long_names: str) -> None:
         """Let at most one of these options be given."""
@@ -54,43 +108,44 @@ class Parser(argparse.ArgumentParser):
     def command_line(self) -> None:
         """Take every word from the first one that is no option as the words of the job's command."""
         self._takes_command_line = True
-        self.add_argument("command", nargs="*", metavar="CMD", help="the command and its arguments")
+        self.word("command", "CMD", "the command and its arguments", count="*")
 
-    def read(self, words: list[str]) -> argparse.Namespace:
-        """Return the values of ``words``; ``namespace.help`` is set when only help was asked for.
+    # --- reading ----------------------------------------------------------------------------------
+
+    def read(self, words: list[str]) -> Arguments:
+        """Return what ``words`` mean; when ``help`` is set, nothing else is.
 
         Raises:
             UsageError: A word makes no sense here; the hint names the nearest option or the help to read.
         """
-        options, others = self._sort(words)
-        if "--help" in options:
-            return argparse.Namespace(help=True)
-        if self._takes_command_line:
-            namespace, unknown = self.parse_known_args(options)
-            namespace.command = others
-        else:
-            dashes = ["--"] if any(word.startswith("-") for word in others) else []
-            namespace, unknown = self.parse_known_args([*options, *dashes, *others])
-        if unknown:
-            raise self.usage_error(f"unexpected word {unknown[0]!r}")
-        return namespace
+        given, others = self._sort(words)
+        if any(option.dest == "help" for option, _ in given):
+            return Arguments(help=True)
+        values: dict[str, Any] = {}
+        for option in self._options:
+            values.setdefault(option.dest, option.default)
+        for option, text in given:
+            self._take(option, text, values)
+        names = [option.name for option, _ in given]
+        for option in self._options:
+            if option.required and option.name not in names:
+                raise self.usage_error(f"missing {option.name} {option.metavar}")
+        for rivals in self._exclusive:
+            both = [name for name in rivals if name in names]
+            if len(both) > 1:
+                raise self.usage_error(f"{both[0]} and {both[1]} exclude each other: give one of them")
+        self._assign(others, values)
+        return Arguments(**values)
 
     def usage_error(self, message: str, *, instead: str | None = None) -> UsageError:
         """Return an error whose hint names ``instead``, or the help of this command."""
         guess = f"did you mean {instead}? " if instead else ""
         return UsageError(message, hint=f"{guess}`{self.prog} -h` lists what it takes")
 
-    def error(self, message: str) -> NoReturn:
-        """Turn argparse's complaint into a ``UsageError``."""
-        message = message.removeprefix("argument ")
-        message = message.replace("the following arguments are required:", "missing")
-        raise self.usage_error(message)
-
-    def _sort(self, words: list[str]) -> tuple[list[str], list[str]]:
-        """Split ``words`` into options, written ``--name`` or ``--name=value``, and the other words."""
-        options: list[str] = []
+    def _sort(self, words: list[str]) -> tuple[list[tuple[_Option, str]], list[str]]:
+        """Split ``words`` into options with their texts, and the other words."""
+        given: list[tuple[_Option, str]] = []
         others: list[str] = []
-        seen: set[str] = set()
         position = 0
         while position < len(words):
             word = words[position]
@@ -104,50 +159,111 @@ class Parser(argparse.ArgumentParser):
                     others += words[position:]
                     break
                 continue
-            for name, value in self._options_in(word):
-                seen.add(name)
-                if name not in self._with_value:
-                    options.append(name)
-                elif value is not None:
-                    options.append(f"{name}={value}")
-                else:
-                    options.append(f"{name}={self._value_at(words, position, word)}")
+            for option, text in self._options_in(word):
+                if text is None and option.takes_value:
+                    given.append((option, self._value_at(words, position, word)))
                     position += 1
-        for names in self._exclusive:
-            given = [name for name in names if name in seen]
-            if len(given) > 1:
-                raise self.usage_error(f"{given[0]} and {given[1]} exclude each other: give one of them")
-        return options, others
+                else:
+                    given.append((option, text or ""))
+        return given, others
 
-    def _options_in(self, word: str) -> list[tuple[str, str | None]]:
-        """Return the options that one word holds, by long name, with the value that is joined to it."""
+    def _options_in(self, word: str) -> list[tuple[_Option, str | None]]:
+        """Return the options that one word holds, with the value that is joined to the last."""
         if word.startswith("--"):
-            name, joined, value = word.partition("=")
-            if name not in self._long_names:
+            name, joined, text = word.partition("=")
+            option = self._by_name.get(name)
+            if option is None:
                 raise self._unknown(name)
-            if joined and name not in self._with_value:
-                raise self.usage_error(f"option {name} takes no value, got {value!r}")
-            return [(name, value if joined else None)]
-        found: list[tuple[str, str | None]] = []
+            if joined and not option.takes_value:
+                raise self.usage_error(f"option {name} takes no value, got {text!r}")
+            return [(option, text if joined else None)]
+        found: list[tuple[_Option, str | None]] = []
         rest = word[1:]
         while rest:
-            short = f"-{rest[0]}"
-            if short not in self._long_names:
+            option = self._by_name.get(f"-{rest[0]}")
+            if option is None:
                 raise self._unknown(word)
-            long_name, rest = self._long_names[short], rest[1:]
-            if long_name in self._with_value:
-                found.append((long_name, rest.removeprefix("=") if rest else None))
+            rest = rest[1:]
+            if option.takes_value:
+                found.append((option, rest.removeprefix("=") if rest else None))
                 break
-            found.append((long_name, None))
+            found.append((option, None))
         return found
 
     def _value_at(self, words: list[str], position: int, word: str) -> str:
-        if position >= len(words) or words[position] == "--" or words[position] in self._long_names:
+        if position >= len(words) or words[position] == "--" or words[position] in self._by_name:
             raise self.usage_error(f"option {word} wants a value")
         return words[position]
 
     def _unknown(self, word: str) -> UsageError:
-        return self.usage_error(f"unknown option {word!r}", instead=nearest(word, list(self._long_names)))
+        shown = [name for name, option in self._by_name.items() if option.help != HIDDEN]
+        return self.usage_error(f"unknown option {word!r}", instead=nearest(word, shown))
+
+    def _take(self, option: _Option, text: str, values: dict[str, Any]) -> None:
+        """Put the value of an option where it belongs."""
+        if option.action == "set":
+            values[option.dest] = option.const
+            return
+        try:
+            value = option.read(text)
+        except UsageError as exc:
+            raise self.usage_error(f"{option.name}: {exc.message}") from exc
+        if option.action == "store":
+            values[option.dest] = value
+        else:
+            added = value if option.action == "extend" else [value]
+            values[option.dest] = [*(values[option.dest] or ()), *added]
+
+    def _assign(self, others: list[str], values: dict[str, Any]) -> None:
+        """Put the words that are no options where they belong."""
+        rest = list(others)
+        for dest, metavar, _, count in self._words:
+            if not rest and count in "1+":
+                raise self.usage_error(f"missing {metavar}")
+            if count in "1?":
+                values[dest] = rest.pop(0) if rest else None
+            else:
+                values[dest], rest = rest, []
+        if rest:
+            raise self.usage_error(f"unexpected word {rest[0]!r}")
+
+    # --- help -------------------------------------------------------------------------------------
+
+    def format_help(self, description: str) -> str:
+        """Return the help of this command."""
+        import argparse
+        import os
+
+        def formatter(prog: str) -> argparse.HelpFormatter:
+            try:
+                width = os.get_terminal_size().columns - 2
+            except OSError:
+                width = 100
+            return argparse.RawDescriptionHelpFormatter(prog, width=max(60, min(width, 110)))
+
+        examples = "examples:\n" + "\n".join(f"  {line}" for line in self.examples)
+        parser = argparse.ArgumentParser(
+            self.prog,
+            description=description,
+            epilog=examples if self.examples else None,
+            formatter_class=formatter,
+            add_help=False,
+        )
+        self._declare_to(parser)
+        return parser.format_help()
+
+    def _declare_to(self, parser: ArgumentParser) -> None:
+        groups: dict[str, Any] = {"": parser}
+        for dest, metavar, text, count in self._words:
+            settings: dict[str, Any] = {} if count == "1" else {"nargs": count}
+            parser.add_argument(dest, metavar=metavar, help=text.replace("%", "%%"), **settings)
+        for option in self._options:
+            if option.help == HIDDEN:
+                continue
+            if option.group not in groups:
+                groups[option.group] = parser.add_argument_group(option.group)
+            settings = {"metavar": option.metavar} if option.takes_value else {"action": "store_true"}
+            groups[option.group].add_argument(*option.names, help=option.help.replace("%", "%%"), **settings)
 
 
 # --- kinds of values ----------------------------------------------------------------------------
@@ -162,7 +278,7 @@ def whole_number(minimum: int) -> Callable[[str], int]:
         except ValueError:
             value = minimum - 1
         if value < minimum:
-            raise argparse.ArgumentTypeError(f"expected a whole number, at least {minimum}; got {text!r}")
+            raise UsageError(f"expected a whole number, at least {minimum}; got {text!r}")
         return value
 
     return read
@@ -175,7 +291,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"expected seconds, at least 0; got {text!r}")
+        raise UsageError(f"expected seconds, at least 0; got {text!r}")
     return value
 
 
@@ -184,7 +300,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
     def read(text: str) -> str:
         if text not in choices:
-            raise argparse.ArgumentTypeError(f"expected one of {', '.join(choices)}; got {text!r}")
+            raise UsageError(f"expected one of {', '.join(choices)}; got {text!r}")
         return text
 
     return read
@@ -192,17 +308,14 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 def memory_mb(text: str) -> int:
     """Read a size such as ``4096`` (MB), ``4g`` or ``512m``."""
-    try:
-        return parse_memory_mb(text)
-    except UsageError as exc:
-        raise argparse.ArgumentTypeError(exc.message) from exc
+    return parse_memory_mb(text)
 
 
 def pair(text: str) -> tuple[str, str]:
     """Read ``NAME=VALUE``."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+        raise UsageError(f"expected NAME=VALUE, got {text!r}")
     return name, value
 
 
@@ -210,9 +323,7 @@ def path_and_value(text: str) -> tuple[str, str]:
     """Read ``PATH=VALUE``, the path with dots or with ``::`` between its steps."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip(".:"):
-        raise argparse.ArgumentTypeError(
-            f"expected PATH=VALUE such as defaults.virtualCluster=x, got {text!r}"
-        )
+        raise UsageError(f"expected PATH=VALUE such as defaults.virtualCluster=x, got {text!r}")
     return path, value
 
 
@@ -232,49 +343,44 @@ def comma_list(text: str) -> list[str]:
 
 def add_common(parser: Parser) -> None:
     """Add the options that every command takes."""
-    group = parser.add_argument_group("options of every command")
+    group = COMMON_GROUP
     parser.option("-a", "--cluster-alias", group=group, metavar="ALIAS", help="which cluster")
+    forms = "{table,json,yaml}"
     parser.option(
-        "-o",
-        "--format",
-        group=group,
-        type=one_of(*FORMATS),
-        metavar="{table,json,yaml}",
-        help="form of the value",
+        "-o", "--format", group=group, read=one_of(*FORMATS), metavar=forms, help="form of the value"
     )
-    parser.option("-q", "--quiet", group=group, action="store_true", help="no progress, no hints")
-    parser.option("-v", "--verbose", group=group, action="store_true", help="show HTTP requests")
-    parser.option("--debug", group=group, action="store_true", help="show tracebacks")
+    parser.option("-q", "--quiet", group=group, action="set", help="no progress, no hints")
+    parser.option("-v", "--verbose", group=group, action="set", help="show HTTP requests")
+    parser.option("--debug", group=group, action="set", help="show tracebacks")
 
 
 def add_waiting(parser: Parser) -> None:
     """Add ``--wait`` and ``--follow``."""
-    parser.option(
-        "--wait", action="store_true", help="wait for the end; exit code 3 when the job did not succeed"
-    )
-    parser.option("--follow", action="store_true", help="as --wait, and show what the tasks print")
+    parser.option("--wait", action="set", help="wait for the end; exit code 3 when the job did not succeed")
+    parser.option("--follow", action="set", help="as --wait, and show what the tasks print")
     parser.exclusive("--wait", "--follow")
 
 
 def add_preview(parser: Parser) -> None:
     """Add ``--preview`` and ``--show-secrets``."""
-    parser.option(
-        "--preview", action="store_true", help="show the document that would be sent, and send nothing"
-    )
-    parser.option("--show-secrets", action="store_true", help="with --preview: do not mask secrets")
+    parser.option("--preview", action="set", help="show the document that would be sent, and send nothing")
+    parser.option("--show-secrets", action="set", help="with --preview: do not mask secrets")
 
 
 def add_streams(parser: Parser) -> None:
     """Add ``--stdout``, ``--stderr`` and ``--all``."""
-    for name in ("stdout", "stderr", "all"):
-        text = f"only what went to {name}" if name != "all" else "both streams (the default)"
-        parser.option(f"--{name}", dest="stream", action="store_const", const=name, default="all", help=text)
+    for name, text in (
+        ("stdout", "only what went to stdout"),
+        ("stderr", "only what went to stderr"),
+        ("all", "both (the default)"),
+    ):
+        parser.option(f"--{name}", dest="stream", action="set", const=name, default="all", help=text)
     parser.exclusive("--stdout", "--stderr", "--all")
 
 
 def add_password(parser: Parser) -> None:
     """Add the three ways to hand over a password or token."""
     parser.option("--password", metavar="P", help="the password (others can see it on a command line)")
-    parser.option("--password-stdin", action="store_true", help="read the password from stdin")
+    parser.option("--password-stdin", action="set", help="read the password from stdin")
     parser.option("--token", metavar="T", help="a token instead of a password")
     parser.exclusive("--password", "--password-stdin", "--token")

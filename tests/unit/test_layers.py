@@ -47,7 +47,7 @@ NARROWER = {
     "local": {"errors", "constants", "_files", "_secret", "spec", "storage"},
     "runtime": set(),
 }
-"""Parts that may use less than their layer allows: ``local`` meets a client only on the wire, ``runtime`` travels."""
+"""Parts that use less than their layer allows: ``local`` meets clients on the wire, ``runtime`` travels."""
 
 
 def part_of(module: str) -> str:

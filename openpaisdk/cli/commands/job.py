@@ -10,12 +10,11 @@ from openpaisdk.errors import OpenPaiError, SpecError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import Any
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.options import Parser
+    from openpaisdk.cli.options import Arguments, Parser
 
 STATES = ("WAITING", "RUNNING", "STOPPING", "SUCCEEDED", "STOPPED", "FAILED", "UNKNOWN")
 DEFAULT_LIMIT = 50
@@ -52,14 +51,14 @@ class ListJobs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the filters."""
-        parser.add_argument("job_name", nargs="?", metavar="<job-name>", help="only this job, in full")
-        parser.add_argument("part", nargs="?", metavar="config|ssh", help="of this job, only that")
-        parser.option("--name", action="store_true", help="only the names")
+        parser.word("job_name", "<job-name>", "only this job, in full", count="?")
+        parser.word("part", "config|ssh", "of this job, only that", count="?")
+        parser.option("--name", action="set", help="only the names")
         parser.option(
-            "--state", action="append", type=_state, metavar="S", help="only jobs in this state (repeatable)"
+            "--state", action="append", read=_state, metavar="S", help="only jobs in this state (repeatable)"
         )
         parser.option("--user", metavar="U", help="jobs of this user")
-        parser.option("--all-users", action="store_true", help="jobs of everybody")
+        parser.option("--all-users", action="set", help="jobs of everybody")
         parser.option("--vc", "--virtual-cluster", metavar="VC", help="only jobs in this virtual cluster")
         parser.option(
             "--keyword", metavar="K", help="only jobs with this text in name, user or virtual cluster"
@@ -67,17 +66,17 @@ class ListJobs(Command):
         parser.option("--tag", action="append", metavar="T", help="only jobs with this tag (repeatable)")
         parser.option(
             "--limit",
-            type=options.whole_number(0),
+            read=options.whole_number(0),
             default=DEFAULT_LIMIT,
             metavar="N",
             help=f"at most so many, 0 for all (default: {DEFAULT_LIMIT})",
         )
         parser.option(
-            "--offset", type=options.whole_number(0), default=0, metavar="N", help="skip so many first"
+            "--offset", read=options.whole_number(0), default=0, metavar="N", help="skip so many first"
         )
         parser.exclusive("--user", "--all-users")
 
-    def run(self, args: Namespace, context: Context) -> Any:
+    def run(self, args: Arguments, context: Context) -> Any:
         """Return the jobs, or with a name what ``job status`` returns."""
         if args.job_name is not None:
             return show_job(context, args.job_name, args.part)
@@ -118,10 +117,10 @@ class ShowStatus(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the job and which part of it."""
-        parser.add_argument("job_name", metavar="<job-name>")
-        parser.add_argument("part", nargs="?", metavar="config|ssh", help="of this job, only that")
+        parser.word("job_name", "<job-name>")
+        parser.word("part", "config|ssh", "of this job, only that", count="?")
 
-    def run(self, args: Namespace, context: Context) -> Any:
+    def run(self, args: Arguments, context: Context) -> Any:
         """Return the state of the job, or the part that was asked for."""
         return show_job(context, args.job_name, args.part)
 
@@ -138,9 +137,9 @@ class ShowConfig(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the job."""
-        parser.add_argument("job_name", metavar="<job-name>")
+        parser.word("job_name", "<job-name>")
 
-    def run(self, args: Namespace, context: Context) -> Any:
+    def run(self, args: Arguments, context: Context) -> Any:
         """Return the protocol document."""
         return context.cluster.job_config(args.job_name)
 
@@ -161,16 +160,16 @@ class ShowLogs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare which task, which stream and how much."""
-        parser.add_argument("job_name", metavar="<job-name>")
+        parser.word("job_name", "<job-name>")
         parser.option("-t", "--task-role", metavar="ROLE", help="only tasks of this role")
         parser.option(
-            "-n", "--index", type=options.whole_number(0), metavar="INDEX", help="only this task of a role"
+            "-n", "--index", read=options.whole_number(0), metavar="INDEX", help="only this task of a role"
         )
         options.add_streams(parser)
-        parser.option("--tail", type=options.whole_number(0), metavar="N", help="only the last lines")
-        parser.option("-f", "--follow", action="store_true", help="go on until the job ends")
+        parser.option("--tail", read=options.whole_number(0), metavar="N", help="only the last lines")
+        parser.option("-f", "--follow", action="set", help="go on until the job ends")
 
-    def run(self, args: Namespace, context: Context) -> str | None:
+    def run(self, args: Arguments, context: Context) -> str | None:
         """Return the text; with ``--follow`` nothing, the lines having gone to the stream."""
         choice = {"role": args.task_role, "index": args.index, "stream": args.stream, "tail": args.tail}
         if not args.follow:
@@ -195,12 +194,12 @@ class WaitForJobs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the jobs and how long."""
-        parser.add_argument("job_names", nargs="+", metavar="<job-name>")
+        parser.word("job_names", "<job-name>", count="+")
         parser.option(
-            "--timeout", type=options.seconds, metavar="S", help="longest wait in seconds (default: no limit)"
+            "--timeout", read=options.seconds, metavar="S", help="longest wait in seconds (default: no limit)"
         )
 
-    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
         """Return how each job ended."""
         try:
             return [dict(job) for job in context.cluster.wait(args.job_names, timeout_s=args.timeout)]
@@ -223,9 +222,9 @@ class StopJobs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the jobs."""
-        parser.add_argument("job_names", nargs="+", metavar="<job-name>")
+        parser.word("job_names", "<job-name>", count="+")
 
-    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
         """Stop each job; one that cannot be stopped does not keep the others running."""
         stopped: list[dict[str, Any]] = []
         failures = []
@@ -249,9 +248,9 @@ class ValidateDocument(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the file."""
-        parser.add_argument("file", metavar="FILE")
+        parser.word("file", "FILE")
 
-    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
         """Return the warnings; errors are raised, all in one ``SpecError``."""
         from openpaisdk.cli.documents import read_text
         from openpaisdk.spec.validate import validate_text
@@ -349,7 +348,7 @@ def _state(text: str) -> str:
     return options.one_of(*STATES)(text.upper())
 
 
-def _counts_several(context: Context, args: Namespace) -> bool:
+def _counts_several(context: Context, args: Arguments) -> bool:
     """Return whether more than one task will be followed."""
     if args.task_role is not None and args.index is not None:
         return False

@@ -15,12 +15,11 @@ from openpaisdk.errors import LocalClusterError, OpenPaiError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import Any
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.options import Parser
+    from openpaisdk.cli.options import Arguments, Parser
 
 LOG_LINES = 100
 _MODES = {"k": "kill", "kill": "kill", "l": "leave", "leave": "leave"}
@@ -37,22 +36,22 @@ class StartLocal(Command):
     def add_arguments(self, parser: Parser) -> None:
         """Declare what the cluster has to give."""
         parser.option(
-            "--port", type=_port, metavar="N", help="port to listen on (default: a free one, then kept)"
+            "--port", read=_port, metavar="N", help="port to listen on (default: a free one, then kept)"
         )
-        parser.option("--cpu", type=options.whole_number(1), metavar="N", help="CPU cores to give to jobs")
-        parser.option("--gpu", type=options.whole_number(0), metavar="N", help="GPUs to give to jobs")
+        parser.option("--cpu", read=options.whole_number(1), metavar="N", help="CPU cores to give to jobs")
+        parser.option("--gpu", read=options.whole_number(0), metavar="N", help="GPUs to give to jobs")
         parser.option(
-            "--mem", type=options.memory_mb, metavar="SIZE", help="memory to give to jobs: 4096 (MB), 4g"
+            "--mem", read=options.memory_mb, metavar="SIZE", help="memory to give to jobs: 4096 (MB), 4g"
         )
         parser.option(
             "--pass-env",
             action="extend",
-            type=options.comma_list,
+            read=options.comma_list,
             metavar="NAME",
             help="environment variable of the server that jobs see (repeatable)",
         )
 
-    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
         """Start the cluster unless it runs, and return its status."""
         wanted = {"port": args.port, "cpu": args.cpu, "gpu": args.gpu, "memory_mb": args.mem}
         wanted["pass_env"] = args.pass_env
@@ -73,11 +72,11 @@ class StopLocal(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare what becomes of running tasks."""
-        parser.option("--kill", action="store_true", help="end running tasks")
-        parser.option("--leave", action="store_true", help="let them run until the next start takes them up")
+        parser.option("--kill", action="set", help="end running tasks")
+        parser.option("--leave", action="set", help="let them run until the next start takes them up")
         parser.exclusive("--kill", "--leave")
 
-    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
         """Stop the cluster and return its status."""
         if not embedded.answers(embedded.read_server_file()):
             context.note("the embedded cluster does not run")
@@ -96,7 +95,7 @@ class ShowLocalStatus(Command):
 
     examples = ("opai local status -o json",)
 
-    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
         """Return whether the cluster runs, and where; does not start it."""
         return embedded.status()
 
@@ -109,9 +108,9 @@ class ResetLocal(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the consent."""
-        parser.option("--yes", action="store_true", help="do not ask")
+        parser.option("--yes", action="set", help="do not ask")
 
-    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
         """Delete everything of the embedded cluster, and return its status."""
         folder = local_folder()
         if not args.yes and not _consents(context, folder):
@@ -140,13 +139,13 @@ class ShowLocalLogs(Command):
         """Declare how much."""
         parser.option(
             "--tail",
-            type=options.whole_number(0),
+            read=options.whole_number(0),
             default=LOG_LINES,
             metavar="N",
             help=f"how many lines (default: {LOG_LINES})",
         )
 
-    def run(self, args: Namespace, context: Context) -> str:
+    def run(self, args: Arguments, context: Context) -> str:
         """Return the last lines of the server's own log."""
         path = os.path.join(local_folder(), LOCAL_LOG_FILE)
         try:
@@ -170,7 +169,7 @@ class ShowCredentials(Command):
     details = "They give full access to this cluster: do not show them around."
     examples = ("opai local credentials -o json",)
 
-    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
         """Return addresses, user, password and token."""
         return local_credentials()
 
@@ -223,7 +222,5 @@ def _require_same(given: dict[str, Any]) -> None:
 def _port(text: str) -> int:
     port = options.whole_number(1)(text)
     if port > 65535:
-        import argparse
-
-        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
+        raise UsageError(f"expected a port from 1 to 65535, got {text!r}")
     return port

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import os
 
-from openpaisdk.cli import last_job, layout
+from openpaisdk.cli import last_job, layout, options
 from openpaisdk.cli.command import Command
 from openpaisdk.errors import StorageExistsError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import Any
 
     from openpaisdk.cli.command import Context
-    from openpaisdk.cli.options import Parser
+    from openpaisdk.cli.options import Arguments, Parser
     from openpaisdk.job import JobHandle
 
 _COLUMNS = (
@@ -36,7 +35,7 @@ class ListOutputs(Command):
         """Declare the job."""
         _add_job(parser)
 
-    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
         """Return the files that the job has stored."""
         return _open_job(args, context).outputs.list()
 
@@ -50,14 +49,14 @@ class DownloadOutputs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the job, what to fetch, and where to."""
-        parser.add_argument("names", nargs="*", metavar="NAME", help="files or folders of the job's output")
+        parser.word("names", "NAME", "files or folders of the job's output", count="*")
         _add_job(parser)
         parser.option(
             "--to", default=".", metavar="DIR", help="local folder (default: the working directory)"
         )
-        parser.option("--overwrite", action="store_true", help="replace local files")
+        parser.option("--overwrite", action="set", help="replace local files")
 
-    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
         """Fetch the outputs and return the local files and folders, as ``output list`` would."""
         paths = _open_job(args, context).outputs.download(*args.names, to=args.to, overwrite=args.overwrite)
         for path in paths:
@@ -74,16 +73,14 @@ class PeekOutput(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the job, which stream, and a file."""
-        import argparse
-
         _add_job(parser)
-        parser.option("--stdout", action="store_true", help="what went to stdout")
-        parser.option("--stderr", action="store_true", help="what went to stderr")
+        parser.option("--stdout", action="set", help="what went to stdout")
+        parser.option("--stderr", action="set", help="what went to stderr")
         # the first SDK called it so
-        parser.option("--stdin", dest="stderr", action="store_true", default=False, help=argparse.SUPPRESS)
+        parser.option("--stdin", dest="stderr", action="set", help=options.HIDDEN)
         parser.option("--save", metavar="FILE", help="write it into a new local file instead of showing it")
 
-    def run(self, args: Namespace, context: Context) -> Any:
+    def run(self, args: Arguments, context: Context) -> Any:
         """Return the text, or with ``--save`` the file."""
         if args.save is not None and os.path.exists(args.save):
             raise StorageExistsError(f"{args.save!r} is there already", hint="choose another name")
@@ -103,21 +100,20 @@ def _add_job(parser: Parser) -> None:
     )
 
 
-def _open_job(args: Namespace, context: Context) -> JobHandle:
+def _open_job(args: Arguments, context: Context) -> JobHandle:
     """Return the job that ``-j`` names, else the one submitted last from the working directory."""
     from openpaisdk.job.handle import JobHandle, attach
 
     if args.job_name is not None:
         return attach(context.cluster, args.job_name)
     job = last_job.recall(context)
-    if args.cluster_alias is None:
-        args.cluster_alias = job["cluster"]
-    elif args.cluster_alias != job["cluster"]:
+    if args.cluster_alias not in (None, job["cluster"]):
         raise UsageError(
             f"the last job from this directory, {job['name']!r}, is on cluster {job['cluster']!r}, "
             f"not on {args.cluster_alias!r}",
             hint="name a job with -j",
         )
+    context.alias = job["cluster"]
     context.note(f"job {job['name']!r}")
     return JobHandle(context.cluster, job["name"], user=job["user"])
 

@@ -12,13 +12,12 @@ from openpaisdk.errors import SpecError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Iterable
     from typing import Any
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.options import Parser
+    from openpaisdk.cli.options import Arguments, Parser
     from openpaisdk.job import Job
 
 
@@ -60,14 +59,14 @@ class SubmitJob(_Submission):
             "-u",
             "--update",
             action="append",
-            type=options.path_and_value,
+            read=options.path_and_value,
             metavar="PATH=VALUE",
             help="set a field, such as defaults.virtualCluster=x (repeatable)",
         )
         options.add_preview(parser)
         options.add_waiting(parser)
 
-    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
         """Load the document, change it, and send or show it."""
         job = _load_job(args.config)
         for path, value in args.update or ():
@@ -97,11 +96,11 @@ class FastJob(_Submission):
         many = "repeatable"
         parser.option("-j", "--job-name", metavar="NAME", help="name of the job (left out: one is made up)")
         parser.option("-i", "--image", metavar="IMAGE", help="docker image")
-        parser.option("--cpu", type=options.whole_number(1), metavar="N", help="CPU cores")
-        parser.option("--gpu", type=options.whole_number(0), metavar="N", help="GPUs")
-        parser.option("--mem", type=options.memory_mb, metavar="SIZE", help="memory: 4096 (MB), 4g, 512m")
+        parser.option("--cpu", read=options.whole_number(1), metavar="N", help="CPU cores")
+        parser.option("--gpu", read=options.whole_number(0), metavar="N", help="GPUs")
+        parser.option("--mem", read=options.memory_mb, metavar="SIZE", help="memory: 4096 (MB), 4g, 512m")
         parser.option(
-            "--port", action="append", type=options.port, metavar="LABEL=N", help=f"N ports ({many})"
+            "--port", action="append", read=options.port, metavar="LABEL=N", help=f"N ports ({many})"
         )
         parser.option("--vc", "--virtual-cluster", metavar="VC", help="virtual cluster")
         parser.option(
@@ -111,12 +110,12 @@ class FastJob(_Submission):
             "-p",
             "--package",
             action="extend",
-            type=options.comma_list,
+            read=options.comma_list,
             metavar="PACKAGE",
             help=f"for pip ({many})",
         )
         parser.option(
-            "-e", "--env", action="append", type=options.pair, metavar="K=V", help=f"variable ({many})"
+            "-e", "--env", action="append", read=options.pair, metavar="K=V", help=f"variable ({many})"
         )
         parser.option(
             "--secret",
@@ -127,25 +126,25 @@ class FastJob(_Submission):
         parser.option(
             "--param",
             action="append",
-            type=options.pair,
+            read=options.pair,
             metavar="K=V",
-            help=f"parameter, <%% $parameters.K %%> in CMD ({many})",
+            help=f"parameter, <% $parameters.K %> in CMD ({many})",
         )
         parser.option(
             "--outputs",
             action="extend",
-            type=options.comma_list,
+            read=options.comma_list,
             metavar="PATH",
             help=f"file or folder to store at the end ({many})",
         )
         parser.option(
-            "--retry", type=options.whole_number(0), default=0, metavar="N", help="retries of the job"
+            "--retry", read=options.whole_number(0), default=0, metavar="N", help="retries of the job"
         )
         options.add_preview(parser)
         options.add_waiting(parser)
         parser.command_line()
 
-    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
+    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
         """Make a job of one task and send or show it."""
         from openpaisdk.job import Job
 
@@ -174,7 +173,7 @@ class FastJob(_Submission):
         return _send(job, args, context)
 
 
-def _send(job: Job, args: Namespace, context: Context) -> dict[str, Any]:
+def _send(job: Job, args: Arguments, context: Context) -> dict[str, Any]:
     """Submit the job, and wait for its end where asked; or only return what would be sent."""
     from openpaisdk.cli import following, last_job
 

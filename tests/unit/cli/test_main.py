@@ -19,10 +19,10 @@ def test_help_goes_to_stdout(opai, words):
 def test_a_usage_error_goes_to_stderr_with_a_hint(opai):
     code, out, err = opai("job", "lits")
     assert (code, out) == (2, "")
-    assert (
-        err
-        == "error: opai job has no command 'lits'\nhint: did you mean `opai job list`? `opai job -h` lists the commands\n"
-    )
+    assert err.splitlines() == [
+        "error: opai job has no command 'lits'",
+        "hint: did you mean `opai job list`? `opai job -h` lists the commands",
+    ]
 
 
 @pytest.mark.parametrize("words", [["-o", "json"], ["-ojson"], ["--format=json"], ["--format", "json"]])

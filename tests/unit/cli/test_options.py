@@ -11,10 +11,10 @@ from openpaisdk.errors import UsageError
 def parser():
     parser = options.Parser("opai job demo", examples=("opai job demo x",))
     parser.option("-j", "--job-name", metavar="NAME")
-    parser.option("--gpu", type=options.whole_number(0))
-    parser.option("-p", "--package", action="extend", type=options.comma_list)
-    parser.option("--wait", action="store_true")
-    parser.option("--follow", action="store_true")
+    parser.option("--gpu", read=options.whole_number(0))
+    parser.option("-p", "--package", action="extend", read=options.comma_list)
+    parser.option("--wait", action="set")
+    parser.option("--follow", action="set")
     parser.exclusive("--wait", "--follow")
     options.add_common(parser)
     return parser
@@ -40,18 +40,18 @@ def test_a_command_may_be_missing_for_the_command_to_complain(parser):
 
 
 def test_words_and_options_may_be_mixed(parser):
-    parser.add_argument("names", nargs="+")
+    parser.word("names", "NAME", count="+")
     args = parser.read(["a", "-o", "json", "b", "--gpu=2", "c"])
     assert (args.names, args.format, args.gpu) == (["a", "b", "c"], "json", 2)
 
 
 def test_after_two_dashes_a_word_may_begin_with_a_dash(parser):
-    parser.add_argument("names", nargs="+")
+    parser.word("names", "NAME", count="+")
     assert parser.read(["a", "--", "-b", "--gpu"]).names == ["a", "-b", "--gpu"]
 
 
 def test_a_single_dash_is_a_word(parser):
-    parser.add_argument("file")
+    parser.word("file", "FILE")
     assert parser.read(["-"]).file == "-"
 
 
@@ -87,7 +87,7 @@ def test_packages_are_split_at_commas_and_add_up(parser):
         (["--wait=1"], "option --wait takes no value, got '1'", "opai job demo -h"),
         (["--gpu", "two"], "--gpu: expected a whole number, at least 0; got 'two'", "opai job demo -h"),
         (["--gpu", "-1"], "--gpu: expected a whole number, at least 0; got '-1'", "opai job demo -h"),
-        (["-o", "xml"], "-o/--format: expected one of table, json, yaml; got 'xml'", "opai job demo -h"),
+        (["-o", "xml"], "--format: expected one of table, json, yaml; got 'xml'", "opai job demo -h"),
         (["--wait", "--follow"], "--wait and --follow exclude each other", "opai job demo -h"),
         (["word"], "unexpected word 'word'", "opai job demo -h"),
         (["--job"], "unknown option '--job'", "opai job demo -h"),
@@ -101,13 +101,13 @@ def test_what_makes_no_sense_is_a_usage_error(parser, words, message, hint):
 
 
 def test_a_missing_word_is_named(parser):
-    parser.add_argument("job_name", metavar="<job-name>")
+    parser.word("job_name", "<job-name>")
     with pytest.raises(UsageError, match="missing <job-name>"):
         parser.read([])
 
 
 def test_help_wins_over_errors(parser):
-    parser.add_argument("job_name", metavar="<job-name>")
+    parser.word("job_name", "<job-name>")
     assert parser.read(["-h"]).help
 
 
@@ -145,5 +145,5 @@ def test_values_are_read(read, text, value):
     ],
 )
 def test_values_that_cannot_be_read_are_refused(read, text):
-    with pytest.raises(options.argparse.ArgumentTypeError):
+    with pytest.raises(UsageError):
         read(text)
