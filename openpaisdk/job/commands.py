@@ -125,6 +125,16 @@ def export_lines(
     return lines
 
 
+def is_export(command: str) -> bool:
+    """Whether a command only sets a variable, in one of the forms of ``export_lines``."""
+    if command == SECRET_FUNCTION:
+        return True
+    lines = command.split("\n")
+    if lines[0].startswith("IFS= read ") and lines[0].endswith(f"<<'{HERE_END}' || true"):
+        return lines[-1].startswith("export ")
+    return command.startswith(("export ", "paisdk_secret "))
+
+
 def check_variable(name: str) -> None:
     """Raise ``UsageError`` unless ``name`` can be the name of an environment variable."""
     if not _VARIABLE.fullmatch(name):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from openpaisdk.core import Cluster
     from openpaisdk.job.handle import JobHandle
+    from openpaisdk.sources import Selection
 
 DEFAULT_IMAGE = "python:3.11"
 FAST_ROLE = "main"
@@ -303,6 +304,16 @@ class Job:
         """Paths that are packed and sent along."""
         return list(self._recipe().get("sources", ()))
 
+    def select_sources(self) -> Selection:
+        """Return which files are sent for ``sources``, as they are now; its ``preview()`` says how much it is.
+
+        Raises:
+            SourceError: A source is missing or cannot be packed.
+        """
+        from openpaisdk.sources import select
+
+        return select(self.sources, folder=self.folder)
+
     @property
     def packages(self) -> list[str]:
         """Packages that pip installs first."""
@@ -446,7 +457,8 @@ class Job:
         self.auto_sources, left_out = choose_named(folder, named, given=self.sources)
         if self.auto_sources:
             self.add_sources(*self.auto_sources)
-        self.notes += [f"not sent: {path} ({reason})" for path, reason in left_out]
+            self.notes.append(f"sending {', '.join(self.auto_sources)}: the command names it")
+        self.notes += [f"not sending {path}: {reason}" for path, reason in left_out]
 
     # --- looking at it and writing it ----------------------------------------------------------------
 

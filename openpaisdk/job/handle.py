@@ -45,11 +45,13 @@ class JobHandle:
 
     @property
     def link(self) -> str:
-        """Address of the job's page; on the embedded cluster it holds a code that is good once."""
-        if self._link is not None:
-            link, self._link = self._link, None
-            return link
-        return self.cluster.link(self.full_name)
+        """Address of the job's page; on the embedded cluster it holds a code that is good once.
+
+        ``cluster.link(name)`` gives a fresh one.
+        """
+        if self._link is None:
+            self._link = self.cluster.link(self.full_name)
+        return self._link
 
     @property
     def outputs(self) -> JobOutputs:

@@ -71,9 +71,7 @@ def _prepare_code(job: Job, recipe: dict[str, Any], prepared: Prepared) -> list[
     had_code = recipe.pop("code", None)
     requirements = recipe.pop("requirements", None) or []
     if paths:
-        from openpaisdk.sources import select
-
-        prepared.selection = select(paths, folder=job.folder)
+        prepared.selection = job.select_sources()
         requirements = prepared.selection.requirements
     elif job.code_from is not None:
         prepared.code_from = job.code_from
@@ -127,7 +125,7 @@ def _post(cluster: Cluster, prepared: Prepared) -> JobHandle:
 def _require_free_name(cluster: Cluster, name: str) -> None:
     """Raise ``JobExistsError`` for a taken name, before files of that job are touched."""
     try:
-        cluster.job_status(name)
+        cluster.job_detail(name)
     except JobNotFoundError:
         return
     raise JobExistsError(

@@ -1,0 +1,531 @@
+# SPDX-License-Identifier: MIT
+"""What a task does around its command: fetch sources, install packages, store outputs.
+
+Runs inside the job with nothing but Python 3.6 and its standard library; it travels in the job's document.
+
+    bootstrap.py fetch                         unpack <workspace>/code/sources.tar.gz into the current folder
+    bootstrap.py install [-r FILE] PACKAGE     make the environment, print the shell text that enters it
+    bootstrap.py store OUTPUT                  store the outputs and what is in $PAI_SDK_JOB_OUTPUT_DIR
+"""
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import http.client
+import json
+import os
+import platform
+import posixpath
+import re
+import shlex
+import shutil
+import site
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+
+FETCH_FAILED, UNPACK_REFUSED, INSTALL_FAILED, STORE_FAILED = 81, 82, 83, 84
+PAUSES_S = (1, 2, 4, 8, 15)
+TIMEOUT_S = 60
+PIECE = 1024 * 1024
+MARKER = ".complete"
+
+
+class Failure(Exception):
+    """Ends the program with a message of one line and an exit code."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class Unreachable(Exception):
+    """Worth another try."""
+
+
+def say(text):
+    sys.stderr.write("openpaisdk: " + text + "\n")
+    sys.stderr.flush()
+
+
+# --- WebHDFS ---------------------------------------------------------------------------------------
+
+
+class Storage:
+    """The job's folder on storage, named by a ``webhdfs://`` address."""
+
+    def __init__(self, uri, token_file=None, user=None):
+        scheme, _, rest = uri.partition("://")
+        if scheme not in ("webhdfs", "swebhdfs") or "/" not in rest:
+            raise Failure(FETCH_FAILED, "storage address " + repr(uri) + " is not webhdfs://host:port/path")
+        place, _, path = rest.partition("/")
+        owner, _, host = place.rpartition("@")
+        self.host = host
+        self.base = ("https://" if scheme == "swebhdfs" else "http://") + host + "/webhdfs/v1"
+        self.path = "/" + path.rstrip("/")
+        self.login = [("user.name", owner or user)] if owner or user else []
+        if token_file:
+            with open(token_file, encoding="ascii") as file:
+                self.login = [("delegation", file.read().strip())]
+        # a proxy cannot reach what listens on this machine only
+        name = urllib.parse.urlsplit(self.base).hostname or ""
+        local = name in ("localhost", "::1") or name.startswith("127.")
+        handlers = [urllib.request.ProxyHandler({})] if local else []
+        self.opener = urllib.request.build_opener(NoRedirectOfPut, *handlers)
+
+    def shown(self, name):
+        """The address of a file for messages: without the token."""
+        return self.base + self.path + "/" + name
+
+    def url(self, name, operation, **options):
+        query = [("op", operation), *sorted(options.items()), *self.login]
+        path = urllib.parse.quote(self.path + "/" + name, errors="surrogateescape")
+        return self.base + path + "?" + urllib.parse.urlencode(query)
+
+    def request(self, method, url, body=None, size=None):
+        """Send one request and return the reply; what may pass raises ``Unreachable``."""
+        request = urllib.request.Request(url, data=body, method=method)
+        if body is not None:
+            request.add_header("Content-Type", "application/octet-stream")
+            request.add_header("Content-Length", str(size))
+        try:
+            return self.opener.open(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            if error.code in (301, 302, 303, 307, 308) and method == "PUT":
+                return error
+            text = error.read(4096).decode("utf-8", "replace")
+            message = "HTTP " + str(error.code) + " " + remote_message(text)
+            if error.code in (408, 429) or error.code >= 500 or re.search("Standby|Retriable|SafeMode", text):
+                raise Unreachable(message) from None
+            raise Refused(message, error.code) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(str(getattr(error, "reason", None) or error) or type(error).__name__) from None
+
+    def read(self, name, file):
+        """Write a remote file's content to ``file``, from the beginning with every try."""
+
+        def attempt():
+            file.seek(0)
+            file.truncate()
+            with self.request("GET", self.url(name, "OPEN")) as reply:
+                expected = reply.headers.get("Content-Length")
+                count = copy(reply, file)
+            if expected is not None and count != int(expected):
+                raise Unreachable("%d of %s bytes arrived" % (count, expected))
+
+        persist(attempt)
+
+    def write(self, name, path):
+        """Store a local file, in place of one that is there."""
+
+        def attempt():
+            reply = self.request("PUT", self.url(name, "CREATE", overwrite="true"), b"", 0)
+            target = reply.headers.get("Location")
+            reply.close()
+            if target is None:
+                raise Unreachable("the storage said nothing about where to send the file")
+            with open(path, "rb") as file:
+                self.request("PUT", target, file, os.fstat(file.fileno()).st_size).close()
+
+        persist(attempt)
+
+
+class Refused(Exception):
+    """The storage will not do it, now or later."""
+
+    def __init__(self, message, status):
+        super().__init__(message)
+        self.status = status
+
+
+class NoRedirectOfPut(urllib.request.HTTPRedirectHandler):
+    """Follows redirects of reading only: a file is sent where the first reply says."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # noqa: PLR0917
+        if req.get_method() == "PUT":
+            return None
+        if code == 308:
+            code = 307
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def remote_message(text):
+    """The message in a RemoteException body, else the first line of the text."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        text = json.loads(text)["RemoteException"]["message"]
+    return (str(text).strip().splitlines() or [""])[0][:300]
+
+
+def persist(attempt):
+    """Try again for half a minute while the storage cannot be reached."""
+    for pause in (*PAUSES_S, None):
+        try:
+            attempt()
+            return
+        except Unreachable as error:
+            if pause is None:
+                raise
+            say("storage: " + str(error) + "; trying again in " + str(pause) + " s")
+            time.sleep(pause)
+        except (OSError, http.client.HTTPException) as error:
+            # the connection broke in the middle of a body
+            if pause is None or isinstance(error, FileNotFoundError):
+                raise Unreachable(str(error)) from None
+            time.sleep(pause)
+
+
+def copy(source, target):
+    count = 0
+    while True:
+        data = source.read(PIECE)
+        if not data:
+            return count
+        target.write(data)
+        count += len(data)
+
+
+def open_storage(uri):
+    return Storage(uri, os.environ.get("PAI_SDK_TOKEN_FILE"), os.environ.get("PAI_USER_NAME"))
+
+
+# --- sources -----------------------------------------------------------------------------------------
+
+
+def fetch():
+    name = "code/sources.tar.gz"
+    storage = open_storage(os.environ["PAI_SDK_JOB_WORKSPACE"])
+    with tempfile.TemporaryFile() as file:
+        try:
+            storage.read(name, file)
+        except (Unreachable, Refused) as error:
+            what = "cannot fetch sources from " + storage.shown(name)
+            raise Failure(FETCH_FAILED, what + ": " + str(error)) from None
+        file.seek(0)
+        unpack(file, os.getcwd())
+
+
+def unpack(file, folder):
+    """Unpack an archive into ``folder``; nothing is written unless all of it stays inside."""
+    root = os.path.realpath(folder)
+    try:
+        with tarfile.open(fileobj=file, mode="r:gz") as archive:
+            members = archive.getmembers()
+            for member in members:
+                check_member(member)
+            for member in members:
+                if not member.issym():
+                    extract(archive, member, root)
+            links = [member for member in members if member.issym()]
+            for member in links:
+                make_link(member, root)
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise Failure(UNPACK_REFUSED, "cannot unpack the sources: " + str(error)) from None
+    for member in links:
+        # each link alone stays inside, a chain of them might not
+        path = os.path.join(root, member.name)
+        if not is_inside(os.path.realpath(path), root):
+            os.unlink(path)
+            raise refusal(member, "is a link that leads out of the folder")
+
+
+def check_member(member):
+    name = member.name
+    if name.startswith("/") or ".." in name.split("/"):
+        raise refusal(member, "would be written outside of the folder")
+    if member.issym():
+        inside = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+        if member.linkname.startswith("/") or inside == ".." or inside.startswith("../"):
+            raise refusal(member, "is a link to " + repr(member.linkname) + ", out of the folder")
+    elif not (member.isfile() or member.isdir()):
+        raise refusal(member, "is neither file, folder nor symbolic link")
+
+
+def refusal(member, what):
+    return Failure(UNPACK_REFUSED, "the sources are refused: " + repr(member.name) + " " + what)
+
+
+def is_inside(path, root):
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def extract(archive, member, root):
+    path = os.path.join(root, member.name)
+    if not is_inside(os.path.realpath(path if member.isdir() else os.path.dirname(path)), root):
+        raise refusal(member, "would be written through a link, out of the folder")
+    if member.isdir():
+        os.makedirs(path, exist_ok=True)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.islink(path):
+        os.unlink(path)
+    with open(path, "wb") as target:
+        copy(archive.extractfile(member), target)
+        os.fchmod(target.fileno(), 0o755 if member.mode & 0o100 else 0o644)
+
+
+def make_link(member, root):
+    path = os.path.join(root, member.name)
+    if not is_inside(os.path.realpath(os.path.dirname(path)), root):
+        raise refusal(member, "would be written through a link, out of the folder")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
+    os.symlink(member.linkname, path)
+
+
+# --- packages ----------------------------------------------------------------------------------------
+
+
+def install(arguments):
+    """Print the shell text that enters an environment with the packages, made now or found in the cache."""
+    files = [arguments[at + 1] for at, word in enumerate(arguments) if word == "-r"]
+    packages = [
+        word for at, word in enumerate(arguments) if word != "-r" and (at == 0 or arguments[at - 1] != "-r")
+    ]
+    contents, is_private = read_requirements(files)
+    wanted = sorted(set(packages))
+    if is_private or any(is_local(package) for package in wanted):
+        # what is installed from the task's own folder is gone when the task is
+        folder = os.path.join(tempfile.mkdtemp(prefix="openpaisdk-"), "venv")
+        build(folder, files, packages)
+    else:
+        key = hashlib.sha256(json.dumps([2, interpreter(), wanted, contents]).encode()).hexdigest()[:32]
+        folder = cached(os.path.join(cache_folder(), "venvs"), key, files, packages)
+    sys.stdout.write(
+        'export VIRTUAL_ENV=%s\nexport PATH=%s:"$PATH"\nunset PYTHONHOME\nhash -r\n'
+        % (shlex.quote(folder), shlex.quote(os.path.join(folder, "bin")))
+    )
+
+
+def cache_folder():
+    own = os.environ.get("PAI_SDK_CACHE_DIR")
+    if own:
+        return own
+    shared = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(shared, "openpaisdk")
+
+
+def interpreter():
+    """What an environment depends on beside its packages."""
+    return [
+        platform.python_implementation(),
+        list(sys.version_info[:3]),
+        sys.prefix,
+        sys.base_prefix,
+        platform.machine(),
+        outer_folders(),
+    ]
+
+
+def outer_folders():
+    """Folders of the interpreter's own packages, when it stands in a virtual environment itself."""
+    return site.getsitepackages() if sys.prefix != sys.base_prefix else []
+
+
+def read_requirements(files):
+    """Return the contents of requirement files with those they include, and whether they name local paths."""
+    contents, is_private, seen, queue = [], False, set(), list(files)
+    while queue:
+        name = os.path.normpath(queue.pop(0))
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            with open(name, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError as error:
+            raise Failure(INSTALL_FAILED, "cannot read " + name + ": " + str(error.strerror)) from None
+        contents.append(re.sub("[\ud800-\udfff]", "?", text))
+        for text_line in text.replace("\\\n", "").splitlines():
+            line = re.sub(r"(^|\s)#.*", "", text_line).strip()
+            included = re.match(r"(?:-r|-c|--requirement|--constraint)(?:\s+|=|(?=[^\s-]))(\S+)", line)
+            if included and "://" not in included.group(1):
+                queue.append(os.path.join(os.path.dirname(name), included.group(1)))
+            elif is_local(line):
+                is_private = True
+    return contents, is_private
+
+
+def is_local(requirement):
+    """Whether a requirement is a path or an editable install rather than a package of an index."""
+    if re.match(r"(-e|--editable)\b", requirement) or re.search(r"(^|\s|@\s*)file:", requirement):
+        return True
+    if requirement.startswith("-") or not requirement:
+        return False
+    return requirement.startswith((".", "/", "~")) or os.path.exists(requirement.split(";")[0].strip())
+
+
+def cached(parent, key, files, packages):
+    """Return the environment ``key`` of the cache; of several tasks one builds it and the others wait."""
+    folder = os.path.join(parent, key)
+    try:
+        os.makedirs(parent, mode=0o700, exist_ok=True)
+        lock = open(folder + ".lock", "w")  # noqa: SIM115
+    except OSError as error:
+        what = "cannot write the cache " + parent
+        raise Failure(INSTALL_FAILED, what + ": " + str(error.strerror)) from None
+    with lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        if not os.path.exists(os.path.join(folder, MARKER)):
+            # without the marker it is what a crash has left
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                build(folder, files, packages)
+                with open(os.path.join(folder, MARKER), "w"):
+                    pass
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+    return folder
+
+
+def build(folder, files, packages):
+    """Make a virtual environment over the interpreter's packages and install into it."""
+    import venv
+
+    say("installing " + ", ".join(list(files) + list(packages)))
+    begun = time.time()
+    own = sys.executable
+    if not hasattr(sys, "_base_executable") and sys.prefix != sys.base_prefix:
+        # before 3.7.3 an environment of an environment would not find the standard library
+        sys.executable = os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])
+    try:
+        venv.EnvBuilder(system_site_packages=True, symlinks=True, with_pip=False).create(folder)
+    except (OSError, subprocess.CalledProcessError, SystemExit) as error:
+        raise Failure(INSTALL_FAILED, "cannot make a virtual environment: " + str(error)) from None
+    python = os.path.join(folder, "bin", "python3")
+    add_outer(python)
+    command = pip_command(own, python)
+    for name in files:
+        command += ["-r", name]
+    # a package named like an option must not become one
+    command += ["--", *packages] if packages else []
+    status = subprocess.call(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, env=pip_environment())
+    if status != 0:
+        raise Failure(INSTALL_FAILED, "pip could not install the packages (exit code %d, see above)" % status)
+    say("installed in %.1f s" % (time.time() - begun))
+
+
+def add_outer(python):
+    """Let the environment see the packages of the virtual environment that it is made from."""
+    folders = outer_folders()
+    if not folders:
+        return
+    query = "import site; print(site.getsitepackages()[0])"
+    place = subprocess.check_output([python, "-I", "-c", query]).decode().strip()
+    with open(os.path.join(place, "openpaisdk-outer.pth"), "w") as file:
+        file.write("import site; [site.addsitedir(folder) for folder in %r]\n" % (folders,))
+
+
+def pip_command(own, python):
+    """Return how to call pip for an environment: the interpreter's own pip, else one put into it."""
+    options = ["--disable-pip-version-check", "--no-input"]
+    install_options = ["install", "--progress-bar", "off", "--no-warn-script-location"]
+    version = subprocess.run(
+        [own, "-m", "pip", "--version"],
+        check=False,
+        env=pip_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    found = re.match(rb"pip (\d+)\.(\d+)", version.stdout)
+    if found and (int(found.group(1)), int(found.group(2))) >= (22, 3):
+        return [own, "-m", "pip", "--python", python, *options, *install_options]
+    # -I: an older pip of the outer packages must not be in the way
+    put = [python, "-I", "-m", "ensurepip", "--default-pip"]
+    if subprocess.call(put, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) != 0 and not found:
+        raise Failure(INSTALL_FAILED, "there is neither pip nor ensurepip in this image, packages need one")
+    return [python, "-m", "pip", *options, *install_options]
+
+
+def pip_environment():
+    """The task's variables without those that would let pip install elsewhere, or look elsewhere."""
+    other = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH", "PYTHONHOME")
+    return {name: value for name, value in os.environ.items() if name not in other}
+
+
+# --- outputs -----------------------------------------------------------------------------------------
+
+
+def store(names):
+    """Store declared outputs and all of the output folder; those that are missing are said, and left out."""
+    storage = open_storage(os.environ["PAI_SDK_JOB_OUTPUT_URI"])
+    count = 0
+    failed = []
+    for path, name in outputs(os.getcwd(), names, os.environ.get("PAI_SDK_JOB_OUTPUT_DIR")):
+        try:
+            storage.write(name, path)
+            count += 1
+        except (Unreachable, Refused, OSError) as error:
+            failed.append(name)
+            say("cannot store output " + repr(name) + ": " + str(error))
+            if isinstance(error, Unreachable):
+                break
+    if count:
+        say("stored %d output file%s in %s" % (count, "" if count == 1 else "s", storage.shown("")))
+    if failed:
+        raise Failure(STORE_FAILED, "not all outputs could be stored")
+
+
+def outputs(work, names, folder):
+    """Give path and name of each file to store."""
+    for name in names:
+        if any(character in name for character in "*?["):
+            found = sorted(glob.glob(os.path.join(glob.escape(work), name), recursive=True))
+        else:
+            found = [os.path.join(work, name)]
+        found = [path for path in found if os.path.lexists(path)]
+        if not found:
+            say("output " + repr(name) + " is not there")
+        for path in found:
+            for item in files_below(path, work):
+                yield item
+    if folder and os.path.isdir(folder):
+        for item in files_below(folder, folder):
+            yield item
+
+
+def files_below(path, root):
+    if os.path.isdir(path) and (path == root or not os.path.islink(path)):
+        paths = [os.path.join(top, name) for top, _, names in sorted(os.walk(path)) for name in sorted(names)]
+    else:
+        paths = [path]
+    for one in paths:
+        name = os.path.relpath(one, root)
+        if not is_inside(os.path.realpath(one), os.path.realpath(root)):
+            say("output " + repr(name) + " is a link that leads out of the task's folder")
+        elif not os.path.isfile(one):
+            say("output " + repr(name) + " is no file")
+        else:
+            yield one, name
+
+
+def main(arguments):
+    """Run one of the three; return the exit code."""
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(errors="surrogateescape")
+    try:
+        if arguments[:1] == ["fetch"]:
+            fetch()
+        elif arguments[:1] == ["install"]:
+            install(arguments[1:])
+        elif arguments[:1] == ["store"]:
+            store(arguments[1:])
+        else:
+            raise Failure(2, "expected fetch, install or store")
+    except Failure as failure:
+        say(str(failure))
+        return failure.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
