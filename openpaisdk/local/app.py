@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""The server as one ASGI application: the gate, then storage by its prefix, then the routes of the API."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from openpaisdk.local.api_error import no_api
+from openpaisdk.local.extension_routes import ExtensionRoutes
+from openpaisdk.local.gate import Gate
+from openpaisdk.local.log_routes import LogRoutes
+from openpaisdk.local.routes.accounts import AccountRoutes
+from openpaisdk.local.routes.attempts import AttemptRoutes
+from openpaisdk.local.routes.clusters import ClusterRoutes
+from openpaisdk.local.routes.jobs import JobRoutes
+from openpaisdk.local.services import Services
+from openpaisdk.local.web.pages import PageRoutes
+from openpaisdk.local.webhdfs import WEBHDFS_PREFIX, WebHdfs
+
+
+def build_app(services: Services) -> ASGIApp:
+    """Return the application that serves the cluster."""
+    return Gate(Dispatcher(services), services.port)
+
+
+class Dispatcher:
+    """Hands a request to the storage or to the routes, the busiest ones first."""
+
+    def __init__(self, services: Services) -> None:
+        self._storage = WebHdfs(services)
+        routes = [
+            *JobRoutes(services).routes(),
+            *ExtensionRoutes(services).routes(),
+            *LogRoutes(services).routes(),
+            *AttemptRoutes(services).routes(),
+            *AccountRoutes(services).routes(),
+            *ClusterRoutes(services).routes(),
+            *PageRoutes(services).routes(),
+        ]
+        self._router = Router(routes, redirect_slashes=False, default=_not_found)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path: str = scope["path"]
+        if path.startswith(WEBHDFS_PREFIX):
+            await self._storage(scope, receive, send)
+            return
+        if path.endswith("/") and path != "/":
+            scope["path"] = path[:-1]
+        await self._router(scope, receive, send)
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> NoReturn:
+    query: bytes = scope["query_string"]
+    url = scope["path"] + (f"?{query.decode('latin-1')}" if query else "")
+    raise no_api(url)

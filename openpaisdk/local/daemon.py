@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""The server process of the embedded cluster: one for each home, started on demand, ended cleanly.
+
+Who starts it gives it a descriptor (``--ready-fd``) and reads one line of JSON from it: the contents of
+``server.json`` when the server answers, or ``{"error": message}`` when it cannot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import IO, Any
+
+from openpaisdk.errors import LocalClusterError, MissingExtraError, OpenPaiError, UsageError
+from openpaisdk.local.home import LocalHome
+from openpaisdk.spec.names import parse_memory_mb
+
+LOCK_FILE = "server.lock"
+LOG_LIMIT_BYTES = 4 * 1024**2
+"""At a start, a log larger than this is put aside as ``server.log.1``."""
+
+
+class AlreadyRunningError(LocalClusterError):
+    """A server runs in this home already."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(argv)
+    ready = _Ready(options.ready_fd)
+    try:
+        _serve(options, ready)
+    except AlreadyRunningError as exc:
+        ready.fail(exc.message, exc.hint, "AlreadyRunning")
+        return 1
+    except OpenPaiError as exc:
+        ready.fail(exc.message, exc.hint)
+        return 1
+    except BaseException as exc:
+        traceback.print_exc()
+        ready.fail(
+            f"the server failed to start: {exc}" if str(exc) else f"the server failed: {type(exc).__name__}"
+        )
+        return 70
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m openpaisdk.local", description="the embedded cluster's server"
+    )
+    serve = parser.add_subparsers(dest="command", required=True).add_parser("serve", help="run the server")
+    serve.add_argument("--home", required=True, help="folder of the cluster, <OPENPAI_HOME>/local")
+    serve.add_argument("--port", type=int, help="port to listen on; left out: the one of the last time")
+    serve.add_argument("--cpu", type=int, help="CPUs to give to tasks; left out: those of the machine")
+    serve.add_argument("--gpu", type=int, help="GPUs to give to tasks; left out: those of the machine")
+    serve.add_argument("--mem", help="memory to give to tasks, such as 16g; left out: that of the machine")
+    serve.add_argument("--vc", action="append", default=[], help="a share, NAME=CPU:GPU:MEM")
+    serve.add_argument("--pass-env", action="append", default=[], help="a variable that tasks may see")
+    serve.add_argument("--ready-fd", type=int, help="descriptor to report to")
+    serve.add_argument("--foreground", action="store_true", help="stay attached to the terminal")
+    return parser
+
+
+class _Ready:
+    """The one line for whoever started the server; without a descriptor errors go to stderr."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def tell(self, server: dict[str, Any]) -> None:
+        """Report that the server answers."""
+        self._write(server)
+
+    def fail(self, message: str, hint: str | None = None, code: str = "LocalCluster") -> None:
+        """Report that there is no server, and why; code ``AlreadyRunning``: another one is there."""
+        print_line = f"error: {message}" + (f"\nhint: {hint}" if hint else "")
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(print_line + "\n")
+            sys.stderr.flush()
+        self._write({"error": message, "code": code, **({"hint": hint} if hint else {})})
+
+    def _write(self, value: dict[str, Any]) -> None:
+        if self._descriptor is None:
+            return
+        with contextlib.suppress(OSError):  # nobody listens any more
+            os.write(self._descriptor, (json.dumps(value) + "\n").encode())
+            os.close(self._descriptor)
+        self._descriptor = None
+
+
+def _serve(options: argparse.Namespace, ready: _Ready) -> None:
+    os.umask(0o077)
+    home = LocalHome(options.home)
+    home.make()
+    with _only_server(home):
+        if not options.foreground:
+            _detach(home, options.ready_fd)
+        settings = _settings(home, options)
+        try:
+            from openpaisdk.local.server import run_server
+        except ImportError as exc:
+            if (exc.name or "").partition(".")[0] in ("starlette", "uvicorn", "anyio", "h11", "click"):
+                raise MissingExtraError("the embedded cluster", extra="local") from exc
+            raise
+        run_server(home, settings, ready.tell)
+
+
+@contextlib.contextmanager
+def _only_server(home: LocalHome) -> Iterator[IO[str]]:
+    """Hold the home's lock.
+
+    Raises:
+        AlreadyRunningError: Another server has it.
+        LocalClusterError: It cannot be made.
+    """
+    path = os.path.join(home.folder, LOCK_FILE)
+    with open(path, "a", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunningError(
+                f"another server of the embedded cluster runs in {home.folder!r}",
+                hint="opai local status shows it",
+            ) from None
+        except OSError as exc:
+            raise LocalClusterError(f"cannot lock {path!r}: {exc.strerror}") from exc
+        yield lock
+
+
+def _detach(home: LocalHome, ready_fd: int | None) -> None:
+    """Leave the terminal and the folder of who started us; what we say goes to the log."""
+    with contextlib.suppress(PermissionError):  # a session leader already
+        os.setsid()
+    os.chdir(home.folder)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.getsize(home.log_file) > LOG_LIMIT_BYTES:
+            os.replace(home.log_file, f"{home.log_file}.1")
+    log = os.open(home.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    for descriptor in (1, 2):
+        if descriptor != ready_fd:
+            os.dup2(log, descriptor)
+    os.close(log)
+    os.close(nothing)
+    if ready_fd is not None:
+        os.set_inheritable(ready_fd, False)
+
+
+def _settings(home: LocalHome, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the server was told, now or, for what was left out, when it was last started.
+
+    Raises:
+        UsageError: An amount makes no sense.
+    """
+    from openpaisdk._files import read_json, replace_json
+
+    told: dict[str, Any] = {}
+    for name in ("port", "cpu", "gpu"):
+        value = getattr(options, name)
+        if value is not None:
+            if value < (1 if name == "cpu" else 0) or (name == "port" and value > 65535):
+                raise UsageError(f"--{name} {value} is out of range")
+            told[name] = value
+    if options.mem is not None:
+        told["memory_mb"] = parse_memory_mb(options.mem)
+    if options.pass_env:
+        told["pass_env"] = options.pass_env
+    if options.vc:
+        told["virtual_clusters"] = dict(_parse_share(text) for text in options.vc)
+    before = read_json(home.config_file, default={})
+    settings = {**before, **told}
+    if settings != before:
+        replace_json(home.config_file, settings, mode=0o600)
+    return settings
+
+
+def _parse_share(text: str) -> tuple[str, list[int]]:
+    name, _, amounts = text.partition("=")
+    words = amounts.split(":")
+    if not name or len(words) != 3 or not (words[0].isdecimal() and words[1].isdecimal()):
+        raise UsageError(f"virtual cluster {text!r} is not NAME=CPU:GPU:MEM", hint="for example team=4:1:16g")
+    return name, [int(words[0]), int(words[1]), parse_memory_mb(words[2])]

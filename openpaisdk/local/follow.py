@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: MIT
+"""Sending the logs of a job as they grow: all its tasks or one, over retries, until the job is over.
+
+Nothing is buffered beyond one piece: the next one is read from the log when the client has taken the last. A
+client that is slow, or stops reading, therefore costs no memory, and nobody else waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from json.encoder import encode_basestring as quote
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from openpaisdk.local.departure import Departure
+from openpaisdk.local.records import JobRecord, TaskRecord
+from openpaisdk.local.replies import to_json, user_exit_code
+from openpaisdk.local.services import Services
+from openpaisdk.spec.names import convert_role_name
+
+if TYPE_CHECKING:
+    from openpaisdk.local.logs import TaskLog
+    from openpaisdk.local.scheduler import JobWatch, Scheduler
+
+STREAMS = ("all", "stdout", "stderr")
+PIECE_BYTES = 64 * 1024
+
+
+class Follower:
+    """The events of one client that follows a job.
+
+    Args:
+        scheduler: Where the job is.
+        job: The job.
+        stream: ``all``, ``stdout`` or ``stderr``.
+        role: Only tasks of this role, by its converted name.
+        index: Only the task of this index (in each role).
+        tail: Begin with this many last lines of the newest attempts; ``None`` begins with the first of all.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        job: JobRecord,
+        *,
+        stream: str = "all",
+        role: str | None = None,
+        index: int | None = None,
+        tail: int | None = None,
+    ) -> None:
+        self._scheduler = scheduler
+        self._job = job
+        self._stream = stream
+        self._role = role
+        self._index = index
+        self._from_newest = tail is not None
+        self._tail = tail
+        """Only in the first round; what begins later is sent from its beginning."""
+        self._attempt_id = 0
+        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._shown_state = ""
+        self._wake = asyncio.Event()
+        self._job_changed = True
+        self._stopped = False
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """End the events early; nobody takes them any more."""
+        self._stopped = True
+        self._wake.set()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the events as lines of JSON."""
+        with self._scheduler.watch(self._job) as watch:
+            self._start_pump(self._pump_job(watch))
+            try:
+                while not self._stopped:
+                    self._wake.clear()
+                    progress = False
+                    for piece in self._round():
+                        progress = True
+                        yield piece
+                        if self._stopped:
+                            return
+                    if self._is_over():
+                        yield self._end()
+                        return
+                    if not progress:
+                        await self._wake.wait()
+            finally:
+                for pump in self._pumps:
+                    pump.cancel()
+
+    # --- being woken ---------------------------------------------------------------------------
+    def _start_pump(self, pump: Any) -> None:
+        task = asyncio.ensure_future(pump)
+        self._pumps.add(task)
+        task.add_done_callback(self._pumps.discard)
+
+    async def _pump_job(self, watch: JobWatch) -> None:
+        while True:
+            await watch.changed(None)
+            self._job_changed = True
+            self._wake.set()
+
+    async def _pump_log(self, log: TaskLog) -> None:
+        async with log.follow(self._stream) as watch:
+            while not log.ended:
+                await watch.changed(None)
+                self._wake.set()
+
+    # --- one round -----------------------------------------------------------------------------
+    def _round(self) -> Iterator[bytes]:
+        if self._job_changed:
+            self._job_changed = False
+            self._job = self._scheduler.job(self._job.user, self._job.name) or self._job
+            self._find_tasks()
+        if self._job.state.value != self._shown_state:
+            self._shown_state = self._job.state.value
+            yield _line({"type": "state", "state": self._shown_state})
+        for lane in self._lanes.values():
+            yield from self._advance(lane)
+        self._tail = None
+        if self._lanes_are_done() and (self._job.attempt_id or 0) > self._attempt_id:
+            yield self._next_attempt()
+
+    def _find_tasks(self) -> None:
+        job = self._job
+        if job.attempt_id is None:
+            return
+        if self._from_newest and not self._lanes:
+            self._attempt_id = job.attempt_id
+        for newest in self._scheduler.tasks(job, self._attempt_id):
+            if not is_wanted(newest, self._role, self._index):
+                continue
+            lane = self._lanes.get(newest.key)
+            if lane is None:
+                first = newest.attempt_id if self._from_newest else 0
+                lane = self._lanes[newest.key] = _Lane(first)
+            if 0 < newest.attempt_id >= lane.next_attempt:
+                history = self._scheduler.task_attempts(job, self._attempt_id, newest.role, newest.index)
+                lane.add(reversed(history))
+            else:
+                lane.add([newest])
+
+    def _advance(self, lane: _Lane) -> Iterator[bytes]:
+        if lane.stream is None:
+            task = lane.upcoming()
+            log = self._scheduler.log(task) if task else None
+            if task is None or log is None:
+                return
+            lane.attempts.popleft()
+            if lane.before is not None:
+                yield _line(_retry_note(lane.before, task))
+            lane.before = task
+            position = 0 if self._tail is None else tail_position(log, self._stream, self._tail)
+            lane.stream = LogStream(log, self._stream, task, position)
+            self._start_pump(self._pump_log(log))
+        piece = lane.stream.next_piece()
+        if piece is not None:
+            yield piece
+        elif lane.stream.is_over():
+            lane.stream = None
+            if lane.upcoming() is not None:
+                self._wake.set()
+
+    def _lanes_are_done(self) -> bool:
+        """Whether all logs of this attempt of the job were sent, and there will be no more."""
+        moved_on = self._job.state.is_final or (self._job.attempt_id or 0) > self._attempt_id
+        if not moved_on or self._job_changed:
+            return False
+        return all(lane.is_done(self._scheduler) for lane in self._lanes.values())
+
+    def _next_attempt(self) -> bytes:
+        ended = self._scheduler.attempt(self._job, self._attempt_id)
+        code = ended.outcome.exit_code if ended and ended.outcome else None
+        self._attempt_id += 1
+        self._lanes = {}
+        self._from_newest = False
+        self._job_changed = True
+        text = (
+            f"attempt {self._attempt_id} of the job follows; "
+            f"attempt {self._attempt_id - 1} ended with exit code {code}"
+        )
+        return _line({"type": "note", "text": text})
+
+    def _is_over(self) -> bool:
+        on_last_attempt = (self._job.attempt_id or 0) == self._attempt_id
+        return self._job.state.is_final and on_last_attempt and self._lanes_are_done()
+
+    def _end(self) -> bytes:
+        outcome = self._job.outcome
+        return _line(
+            {
+                "type": "end",
+                "state": self._job.state.value,
+                "exit_code": outcome.exit_code if outcome else None,
+                "user_exit_code": user_exit_code(outcome),
+            }
+        )
+
+
+class _Lane:
+    """One task: its attempts one after the other, never two at once."""
+
+    def __init__(self, first_attempt: int) -> None:
+        self.attempts: deque[TaskRecord] = deque()
+        """Attempts whose logs are still to be sent."""
+        self.next_attempt = first_attempt
+        self.stream: LogStream | None = None
+        self.before: TaskRecord | None = None
+        """The attempt that was sent last; kept up to date, for how it ended."""
+
+    def add(self, tasks: Any) -> None:
+        """Take notice of attempts, oldest first; those known already are brought up to date."""
+        for task in tasks:
+            if self.before is not None and task.attempt_id == self.before.attempt_id:
+                self.before = task
+            for position, known in enumerate(self.attempts):
+                if known.attempt_id == task.attempt_id:
+                    self.attempts[position] = task
+            if task.attempt_id >= self.next_attempt:
+                self.attempts.append(task)
+                self.next_attempt = task.attempt_id + 1
+
+    def upcoming(self) -> TaskRecord | None:
+        """Return the attempt whose log comes next."""
+        return self.attempts[0] if self.attempts else None
+
+    def is_done(self, scheduler: Scheduler) -> bool:
+        """Whether everything was sent; attempts that never started have nothing to send."""
+        return self.stream is None and all(scheduler.log(task) is None for task in self.attempts)
+
+
+class LogStream:
+    """Reads a log piece by piece, cut where characters and, if possible, lines end.
+
+    Args:
+        log: The log.
+        name: Which of its streams.
+        task: Whose it is.
+        position: Where to begin, in bytes.
+    """
+
+    def __init__(self, log: TaskLog, name: str, task: TaskRecord, position: int) -> None:
+        self._log = log
+        self._name = name
+        self._position = position
+        place = f'"role":{quote(task.role)},"index":{task.index},"attempt":{task.attempt_id}'
+        self._prefix = f'{{"type":"log",{place},'.encode()
+
+    def next_piece(self) -> bytes | None:
+        """Return the next event, ``None`` when there is nothing new that can be sent."""
+        ended = self._log.ended
+        data = self._log.read(self._name, self._position, PIECE_BYTES)
+        if len(data) == PIECE_BYTES:
+            data = data[: data.rfind(b"\n") + 1] or data
+        if not (ended and len(data) < PIECE_BYTES):
+            data = data[: len(data) - incomplete_bytes(data)]
+        if not data:
+            return None
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as exc:
+            return self._broken(data, exc.start)
+        self._position += len(data)
+        return b'%b"text":%b}\n' % (self._prefix, quote(text).encode())
+
+    def _broken(self, data: bytes, start: int) -> bytes:
+        """Return what comes before the first byte that is not UTF-8, or from there the rest of the line."""
+        if start > 0:
+            self._position += start
+            return b'%b"text":%b}\n' % (self._prefix, quote(data[:start].decode()).encode())
+        line_end = data.find(b"\n") + 1
+        bad = data[:line_end] if line_end else data
+        self._position += len(bad)
+        return b'%b"base64":"%b"}\n' % (self._prefix, base64.b64encode(bad))
+
+    def is_over(self) -> bool:
+        """Whether everything was read and nothing will be added."""
+        return self._log.ended and self._position >= self._log.size(self._name)
+
+
+def is_wanted(task: TaskRecord, role: str | None, index: int | None) -> bool:
+    """Return whether a task is one of those asked for; a role goes by its converted or its original name."""
+    if index is not None and task.index != index:
+        return False
+    return role is None or task.role in (role, convert_role_name(role))
+
+
+def incomplete_bytes(data: bytes) -> int:
+    """Return how many bytes at the end are the beginning of a UTF-8 character that is not complete."""
+    for count in range(1, min(3, len(data)) + 1):
+        byte = data[-count]
+        if byte & 0xC0 == 0x80:
+            continue
+        length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+        return count if length > count else 0
+    return 0
+
+
+def tail_position(log: TaskLog, name: str, lines: int) -> int:
+    """Return where the last lines of a log begin, in bytes."""
+    end = log.size(name)
+    if lines == 0:
+        return end
+    position = end
+    wanted = lines
+    if end and log.read(name, end - 1, 1) == b"\n":
+        wanted += 1  # the line break at the very end begins no line
+    while position > 0:
+        start = max(0, position - PIECE_BYTES)
+        block = log.read(name, start, position - start)
+        breaks = block.count(b"\n")
+        if breaks >= wanted:
+            place = len(block)
+            for _ in range(wanted):
+                place = block.rfind(b"\n", 0, place)
+            return start + place + 1
+        wanted -= breaks
+        position = start
+    return 0
+
+
+def _retry_note(before: TaskRecord, task: TaskRecord) -> dict[str, str]:
+    code = before.outcome.exit_code if before.outcome else None
+    text = (
+        f"attempt {task.attempt_id} of {task.role}-{task.index} follows; "
+        f"attempt {before.attempt_id} ended with exit code {code}"
+    )
+    return {"type": "note", "text": text}
+
+
+def _line(event: dict[str, Any]) -> bytes:
+    return to_json(event) + b"\n"
+
+
+class FollowReply(Response):
+    """Streams a follower's events; ends when they do, or when the client or the server goes."""
+
+    def __init__(self, services: Services, follower: Follower) -> None:
+        super().__init__(headers={"cache-control": "no-store"}, media_type="application/x-ndjson")
+        del self.headers["content-length"]
+        self._services = services
+        self._follower = follower
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with Departure(self._services, receive, self._follower.stop):
+            async for piece in self._follower.pieces():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

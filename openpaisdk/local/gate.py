@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""The outermost layer of the server: who may talk to it at all, and how errors become answers.
+
+A web page that the user has open elsewhere can send requests to loopback. So the ``Host`` must be a loopback name
+with our port (a foreign name that resolves to 127.0.0.1 is refused), and a request that changes something must
+not come from a foreign origin. There are no CORS headers.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import MutableMapping
+from email.utils import formatdate
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from openpaisdk.local.api_error import ApiError
+from openpaisdk.local.replies import to_json
+
+_log = logging.getLogger("openpaisdk.local")
+
+GATEWAY_PREFIX = "/rest-server/api"
+"""How OpenPAI's gateway names the API (rest-api-v2 §1)."""
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_RATE_LIMIT = 1_000_000
+"""Shown to clients that read the headers; nobody is ever refused for asking too often."""
+
+
+class CommonHeaders:
+    """The headers of every answer, made anew once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+
+    def now(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._headers = [
+                (b"date", formatdate(second, usegmt=True).encode()),
+                (b"x-content-type-options", b"nosniff"),
+                (b"x-ratelimit-limit", b"%d" % _RATE_LIMIT),
+                (b"x-ratelimit-remaining", b"%d" % (_RATE_LIMIT - 1)),
+                (b"x-ratelimit-reset", b"%d" % (second + 60)),
+            ]
+        return self._headers
+
+
+class Gate:
+    """Lets loopback clients pass to the application and words its errors.
+
+    Args:
+        application: What answers the requests.
+        port: The server's own port, part of the names that it answers to.
+    """
+
+    def __init__(self, application: ASGIApp, port: int) -> None:
+        self._application = application
+        names = ("127.0.0.1", "localhost", "[::1]")
+        self._hosts = {f"{name}:{port}".encode() for name in names}
+        if port == 80:
+            self._hosts |= {name.encode() for name in names}
+        self._origins = {b"http://" + host for host in self._hosts}
+        self._common = CommonHeaders()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        started = False
+        common = self._common.now()
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], *common]
+            await send(message)
+
+        try:
+            self._check_sender(scope)
+            path: str = scope["path"]
+            if path.startswith(GATEWAY_PREFIX):
+                scope["path"] = path[len("/rest-server") :]
+            await self._application(scope, receive, send_with_headers)
+        except ApiError as refusal:
+            await _send_json(send_with_headers, refusal.status, to_json(refusal.body()))
+        except Exception:  # whatever goes wrong in one request must not end the server
+            _log.exception("a request failed: %s %s", scope["method"], scope["path"])
+            if started:
+                raise
+            await _send_json(
+                send_with_headers, 500, to_json({"code": "UnknownError", "message": "internal error"})
+            )
+
+    def _check_sender(self, scope: Scope) -> None:
+        host = origin = None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+            elif name == b"origin":
+                origin = value
+        if host is None or host.lower() not in self._hosts:
+            raise ApiError(403, "ForbiddenUserError", "This server answers only to its loopback address.")
+        if (
+            origin is not None
+            and scope["method"] not in _SAFE_METHODS
+            and origin.lower() not in self._origins
+        ):
+            raise ApiError(403, "ForbiddenUserError", "Requests from other web sites are not allowed.")
+
+
+async def _send_json(send: Send, status: int, body: bytes) -> None:
+    headers = [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

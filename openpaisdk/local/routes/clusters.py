@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Virtual clusters, instance types and storages (rest-api-v2 §6, §9)."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from openpaisdk.local import replies
+from openpaisdk.local.api_error import ApiError, forbidden, invalid_parameters
+from openpaisdk.local.routes.routing import ApiRoute, JsonReply
+from openpaisdk.local.services import Services
+
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+_NOTHING = (0, 0, 0)
+
+
+class ClusterRoutes:
+    """Answers about what the machine has to give."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._auth = services.auth
+
+    def routes(self) -> list[ApiRoute]:
+        """Return the routes."""
+        return [
+            ApiRoute("GET", "/api/v2/virtual-clusters", self.virtual_clusters),
+            ApiRoute("GET", "/api/v2/virtual-clusters/{name}", self.virtual_cluster),
+            ApiRoute("PUT", "/api/v2/virtual-clusters/{name}", self.change_virtual_cluster),
+            ApiRoute("DELETE", "/api/v2/virtual-clusters/{name}", self.change_virtual_cluster),
+            ApiRoute("PUT", "/api/v2/virtual-clusters/{name}/status", self.change_virtual_cluster),
+            ApiRoute("GET", "/api/v2/cluster/sku-types", self.sku_types),
+            ApiRoute("GET", "/api/v2/storages", self.storages),
+            ApiRoute("GET", "/api/v2/storages/{name}", self.storage),
+        ]
+
+    async def virtual_clusters(self, request: Request) -> Response:
+        """List the virtual clusters, or with ``?nodes`` the GPUs of the one node there is."""
+        self._auth.any_token(request)
+        if "nodes" in request.query_params:
+            return JsonReply({replies.NODE_NAME: self._node()})
+        return JsonReply(self._replies())
+
+    async def virtual_cluster(self, request: Request) -> Response:
+        """Show one virtual cluster."""
+        self._auth.any_token(request)
+        name = self._checked_name(request)
+        found = self._replies().get(name)
+        if found is None:
+            raise ApiError(404, "NoVirtualClusterError", f"Vc {name} not found")
+        return JsonReply(found)
+
+    async def change_virtual_cluster(self, request: Request) -> Response:
+        """Refuse: shares are declared when the server starts."""
+        identity = self._auth.user_token(request)
+        name = self._checked_name(request)
+        if not identity.admin:
+            raise forbidden("Non-admin is not allow to do this operation.")
+        if name == "default":
+            raise forbidden("Update operation to default vc isn't allowed")
+        raise ApiError(
+            400,
+            "NotImplementedError",
+            "virtual clusters are declared with: opai local start --vc NAME=CPU:GPU:MEM",
+        )
+
+    async def sku_types(self, request: Request) -> Response:
+        """List instance types, which only clusters with hived have."""
+        self._auth.any_token(request)
+        name = request.query_params.get("vc")
+        if name is not None and name not in self._services.virtual_clusters():
+            raise ApiError(404, "NoVirtualClusterError", f"Vc {name} not found")
+        return JsonReply({})
+
+    async def storages(self, request: Request) -> Response:
+        """List storages to mount, of which there are none; files go through WebHDFS."""
+        self._auth.any_token(request)
+        return JsonReply({"storages": []})
+
+    async def storage(self, request: Request) -> Response:
+        """Say that there is no such storage."""
+        self._auth.any_token(request)
+        raise ApiError(404, "NoStorageError", f"Storage {request.path_params['name']} is not found.")
+
+    def _checked_name(self, request: Request) -> str:
+        name: str = request.path_params["name"]
+        if not _NAME.fullmatch(name):
+            raise invalid_parameters("VC name should only contain alpha-numeric and underscore characters")
+        return name
+
+    def _replies(self) -> dict[str, dict[str, object]]:
+        usage = self._services.scheduler.usage()
+        gpus = len(self._services.machine.gpus)
+        return {
+            name: replies.virtual_cluster(total, usage.get(name, _NOTHING), gpus)
+            for name, total in self._services.virtual_clusters().items()
+        }
+
+    def _node(self) -> dict[str, int]:
+        total = len(self._services.machine.gpus)
+        used = sum(gpu for _, gpu, _ in self._services.scheduler.usage().values())
+        return {"gpuUsed": used, "gpuAvailable": total - used, "gpuTotal": total}

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""Puts the parts of the server together, serves until it is told to end, and takes them apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from openpaisdk._files import read_json, replace_json
+from openpaisdk.constants import VERSION
+from openpaisdk.errors import ConfigError, LocalClusterError
+from openpaisdk.local.app import build_app
+from openpaisdk.local.hardware import usable_cpus, usable_memory_mb, visible_gpus
+from openpaisdk.local.home import LocalHome
+from openpaisdk.local.records import Machine
+from openpaisdk.local.services import Services
+from openpaisdk.local.users import AccountStore
+
+HOME_CHECK_S = 30.0
+"""How often the server looks whether its home is still its own."""
+KEEP_ALIVE_S = 75
+CLOSE_TIMEOUT_S = 3
+_NOT_IN_USER_NAME = re.compile(r"[^\w.-]", re.ASCII)
+
+
+def login_name() -> str:
+    """Return the user's login name in the characters that OpenPAI allows."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # no account for this uid, as in some containers
+        name = f"user{os.getuid()}"
+    return _NOT_IN_USER_NAME.sub("_", name) or "user"
+
+
+def machine_of(settings: dict[str, Any]) -> Machine:
+    """Return what tasks are given: what the settings say, else what the machine has."""
+    gpu = settings.get("gpu")
+    gpus = tuple(range(gpu)) if gpu is not None else visible_gpus()
+    return Machine(
+        cpu=settings.get("cpu") or usable_cpus(),
+        memory_mb=settings.get("memory_mb") or usable_memory_mb(),
+        gpus=gpus,
+        virtual_clusters={
+            name: (cpu, gpu, memory_mb)
+            for name, (cpu, gpu, memory_mb) in settings.get("virtual_clusters", {}).items()
+        },
+    )
+
+
+def bind(wanted: int | None, last: int | None) -> socket.socket:
+    """Return a listening socket on loopback: on the wanted port, else on the last one, else on any.
+
+    Raises:
+        LocalClusterError: The wanted port is taken.
+    """
+    candidates = [wanted] if wanted else [last, 0] if last else [0]
+    for port in candidates:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen(2048)
+        except OSError as exc:
+            listener.close()
+            reason = exc.strerror
+            continue
+        listener.setblocking(False)
+        return listener
+    raise LocalClusterError(
+        f"cannot listen on port {candidates[0]}: {reason}", hint="opai local start --port N"
+    )
+
+
+class QuietServer(uvicorn.Server):
+    """uvicorn without its ten ticks a second and its signal handlers: it sleeps until it is told to end."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ending = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait for the end."""
+        await self.ending.wait()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs the server."""
+        yield
+
+
+def http_server(app: ASGIApp) -> QuietServer:
+    """Return the HTTP server of an application; nothing of a request is ever logged."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
+    )
+    return QuietServer(config)
+
+
+def run_server(
+    home: LocalHome, settings: dict[str, Any], tell_ready: Callable[[dict[str, Any]], None]
+) -> None:
+    """Serve until the end.
+
+    Args:
+        home: The cluster's folder, whose lock is held.
+        settings: As in ``config.json``.
+        tell_ready: Called with the contents of ``server.json`` when the server answers.
+
+    Raises:
+        LocalClusterError: It cannot start.
+    """
+    server = _Server(home, settings)
+    asyncio.run(server.run(tell_ready))
+
+
+class _Server:
+    def __init__(self, home: LocalHome, settings: dict[str, Any]) -> None:
+        self._home = home
+        self._settings = settings
+        self._close_mode = "leave"
+
+    async def run(self, tell_ready: Callable[[dict[str, Any]], None]) -> None:
+        before = _server_file(self._home)
+        listener = bind(self._settings.get("port"), before.get("port"))
+        services = self._make_services(listener.getsockname()[1])
+        self._http = http_server(build_app(services))
+        self._install_signal_handlers(services)
+        content = self._write_server_file(services)
+        await services.scheduler.start()
+        serving = asyncio.ensure_future(self._http.serve(sockets=[listener]))
+        await asyncio.sleep(0)
+        tell_ready(content)
+        watching = asyncio.ensure_future(self._watch_home(services, content))
+        try:
+            await serving
+        finally:
+            watching.cancel()
+            services.stop_waiting()
+            await services.scheduler.close(self._close_mode)
+            services.accounts.close()
+            self._write_stopped(content)
+
+    def _make_services(self, port: int) -> Services:
+        from openpaisdk.local.executors.process import ProcessExecutor
+        from openpaisdk.local.scheduler import Scheduler
+        from openpaisdk.local.store import JobStore
+
+        home, machine = self._home, machine_of(self._settings)
+        accounts = AccountStore(os.path.join(home.folder, "accounts.db"))
+        owner = accounts.ensure_owner(login_name()).name
+        executor = ProcessExecutor(home, asyncio.get_running_loop())
+        scheduler = Scheduler(
+            home, JobStore(home.database), executor, machine, pass_env=self._settings.get("pass_env", ())
+        )
+        services = Services(
+            home=home, scheduler=scheduler, accounts=accounts, machine=machine, owner=owner, port=port
+        )
+        services.shut_down = lambda mode: self._end(services, mode)
+        scheduler.uri = services.uri
+        scheduler.use_tokens(accounts.issue_for_attempt, accounts.revoke)
+        return services
+
+    # --- the end -------------------------------------------------------------------------------
+    def _install_signal_handlers(self, services: Services) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, services, "leave")
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _end(self, services: Services, mode: str) -> None:
+        self._close_mode = mode
+        services.stop_waiting()
+        self._http.ending.set()
+
+    async def _watch_home(self, services: Services, content: dict[str, Any]) -> None:
+        """End when the home is deleted or taken over by another server: nobody could find this one."""
+        while True:
+            await asyncio.sleep(HOME_CHECK_S)
+            if _server_file(self._home).get("pid") != content["pid"]:
+                sys.stderr.write("the folder of the cluster is gone, or another server's: this one ends\n")
+                self._end(services, "leave")
+                return
+
+    # --- server.json ---------------------------------------------------------------------------
+    def _write_server_file(self, services: Services) -> dict[str, Any]:
+        content = {
+            "pid": os.getpid(),
+            "uri": services.uri,
+            "port": services.port,
+            "token": services.accounts.owner_token(services.owner),
+            "user": services.owner,
+            "home": self._home.folder,
+            "version": VERSION,
+            "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        replace_json(self._home.server_file, content, mode=0o600)
+        return content
+
+    def _write_stopped(self, content: dict[str, Any]) -> None:
+        if _server_file(self._home).get("pid") == content["pid"]:
+            replace_json(self._home.server_file, {**content, "pid": None}, mode=0o600)
+
+
+def _server_file(home: LocalHome) -> dict[str, Any]:
+    try:
+        content = read_json(home.server_file, default={})
+    except ConfigError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""What the routes of the embedded cluster work with, made once at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from openpaisdk.local.auth import Authenticator, Permits
+from openpaisdk.local.users import AccountStore
+from openpaisdk.local.web.sessions import PageSessions
+
+if TYPE_CHECKING:
+    from openpaisdk.local.home import LocalHome
+    from openpaisdk.local.records import Machine
+    from openpaisdk.local.scheduler import Scheduler
+
+
+@dataclass(kw_only=True)
+class Services:
+    """The parts that answer requests, and what the server knows of itself."""
+
+    home: LocalHome
+    scheduler: Scheduler
+    accounts: AccountStore
+    machine: Machine
+    owner: str
+    """The user who runs the cluster, an admin of it."""
+    port: int
+    permits: Permits = field(default_factory=Permits)
+    shut_down: Callable[[str], None] = lambda mode: None
+    """Asks the server to end, with mode ``kill`` or ``leave``."""
+
+    def __post_init__(self) -> None:
+        self.auth = Authenticator(self.accounts)
+        self.sessions = PageSessions(self.uri)
+        self.waiting: set[Callable[[], None]] = set()
+        """What to call when the server ends, so that answers that wait for something stop waiting."""
+
+    def stop_waiting(self) -> None:
+        """End all answers that wait for something; the server is about to end."""
+        for leave in list(self.waiting):
+            leave()
+
+    @property
+    def uri(self) -> str:
+        """Address of the server, without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def webhdfs_uri(self) -> str:
+        """Address of the storage, as WebHDFS clients want it."""
+        return self.uri
+
+    def virtual_clusters(self) -> dict[str, tuple[int, int, int]]:
+        """Return what each virtual cluster has: CPUs, GPUs, memory in MB; ``default`` is always there."""
+        machine = self.machine
+        whole = (machine.cpu, len(machine.gpus), machine.memory_mb)
+        return {"default": whole, **machine.virtual_clusters}

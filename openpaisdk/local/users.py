@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: MIT
+"""Who may use the embedded cluster: its accounts and tokens, kept in a file that only its owner can read."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from openpaisdk.errors import UsageError
+
+USER_TOKEN_LIFETIME_S = 7 * 24 * 3600
+"""Tokens that a login hands out end after this time (rest-api-v2 §2)."""
+PASSWORD_LENGTH_MIN = 6
+
+OWNER, USER, APPLICATION, ATTEMPT = "owner", "user", "application", "attempt"
+"""Kinds of token: the cluster's own permanent one, a login's, an application's, a task attempt's."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS accounts (
+    name TEXT PRIMARY KEY, generated_password TEXT, password_hash TEXT, admin INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tokens (
+    digest BLOB PRIMARY KEY, user TEXT NOT NULL, kind TEXT NOT NULL, nonce TEXT NOT NULL,
+    issued_s INTEGER NOT NULL, expires_s INTEGER, path_prefix TEXT) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One user; a generated password is kept to be shown to the owner, a chosen one only as a hash."""
+
+    name: str
+    admin: bool
+    generated_password: str | None = None
+    password_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """What is known of an issued token; its text is not kept."""
+
+    user: str
+    kind: str
+    nonce: str
+    issued_s: int
+    expires_s: int | None = None
+    path_prefix: str | None = None
+    """For an attempt's token: the folder of the storage that it opens, nothing else."""
+
+    def payload(self) -> dict[str, Any]:
+        """Return the claims as a real server writes them (rest-api-v2 §2)."""
+        claims: dict[str, Any] = {
+            "username": self.user,
+            "application": self.kind == APPLICATION,
+            "jobSpecific": False,
+            "encodedFrameworkName": "",
+            "iat": self.issued_s,
+        }
+        if self.expires_s is not None:
+            claims["exp"] = self.expires_s
+        return claims
+
+
+class AccountStore:
+    """Accounts and tokens in one SQLite file; reads are answered from memory.
+
+    Args:
+        path: The file, made with mode 0600 when it is not there.
+    """
+
+    def __init__(self, path: str) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.executescript(_TABLES)
+        self._key = self._load_key()
+        self._accounts = self._load_accounts()
+        self._tokens = self._load_tokens()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # --- accounts ------------------------------------------------------------------------------
+    def account(self, name: str) -> Account | None:
+        """Return the account of this name."""
+        return self._accounts.get(name)
+
+    def accounts(self) -> list[Account]:
+        """Return all accounts, by name."""
+        return [self._accounts[name] for name in sorted(self._accounts)]
+
+    def ensure_owner(self, name: str) -> Account:
+        """Return the admin account of this name, made with a generated password when it is new."""
+        account = self._accounts.get(name)
+        if account is None:
+            account = Account(name=name, admin=True, generated_password=secrets.token_urlsafe(18))
+            self._save_account(account)
+        return account
+
+    def add_account(self, name: str, password: str, *, admin: bool = False) -> Account:
+        """Add a user, or give a known one a new password.
+
+        Raises:
+            UsageError: The password is too short.
+        """
+        if len(password) < PASSWORD_LENGTH_MIN:
+            raise UsageError(
+                f"the password is too short, at least {PASSWORD_LENGTH_MIN} characters are wanted"
+            )
+        account = Account(name=name, admin=admin, password_hash=_hash_password(password))
+        self._save_account(account)
+        return account
+
+    def password_fits(self, account: Account, password: str) -> bool:
+        """Return whether this is the account's password; slow on purpose for chosen ones."""
+        if account.generated_password is not None:
+            return hmac.compare_digest(account.generated_password.encode(), password.encode())
+        return account.password_hash is not None and _hash_fits(account.password_hash, password)
+
+    # --- tokens --------------------------------------------------------------------------------
+    def issue(self, user: str, kind: str) -> str:
+        """Return the text of a new token of this user: ``owner``, ``user`` or ``application``."""
+        now = int(time.time())
+        expires = now + USER_TOKEN_LIFETIME_S if kind == USER else None
+        token = Token(user=user, kind=kind, nonce=secrets.token_urlsafe(9), issued_s=now, expires_s=expires)
+        text = self.text_of(token)
+        self._save_token(text, token)
+        return text
+
+    def owner_token(self, user: str) -> str:
+        """Return the text of the cluster's own token of this user, the same at every start."""
+        for token in self._tokens.values():
+            if token.kind == OWNER and token.user == user:
+                return self.text_of(token)
+        return self.issue(user, OWNER)
+
+    def issue_for_attempt(self, user: str, path_prefix: str) -> str:
+        """Return the text of a new token that opens only the storage below ``path_prefix``."""
+        text = secrets.token_urlsafe(32)
+        now = int(time.time())
+        self._save_token(
+            text, Token(user=user, kind=ATTEMPT, nonce="", issued_s=now, path_prefix=path_prefix)
+        )
+        return text
+
+    def find(self, text: str) -> Token | None:
+        """Return what is known of a token, ``None`` when it was never issued, is revoked or has expired."""
+        token = self._tokens.get(_digest(text))
+        if token is not None and token.expires_s is not None and token.expires_s <= time.time():
+            return None
+        return token
+
+    def revoke(self, text: str) -> None:
+        """End a token; it is no error when there is none."""
+        digest = _digest(text)
+        if self._tokens.pop(digest, None) is not None:
+            self._connection.execute("DELETE FROM tokens WHERE digest = ?", (digest,))
+
+    def texts(self, user: str) -> list[str]:
+        """Return the valid tokens of a user: those of logins and applications, oldest first."""
+        now = time.time()
+        mine = [
+            token
+            for token in self._tokens.values()
+            if token.user == user
+            and token.kind in (USER, APPLICATION)
+            and (token.expires_s is None or token.expires_s > now)
+        ]
+        return [self.text_of(token) for token in sorted(mine, key=lambda token: token.issued_s)]
+
+    def text_of(self, token: Token) -> str:
+        """Return a token's text: a signed JWT whose key id makes each one different."""
+        header = {"alg": "HS256", "typ": "JWT", "kid": token.nonce}
+        signed = f"{_encode(header)}.{_encode(token.payload())}"
+        return f"{signed}.{_base64(hmac.digest(self._key, signed.encode(), 'sha256'))}"
+
+    # --- the file ------------------------------------------------------------------------------
+    def _load_key(self) -> bytes:
+        self._connection.execute(
+            "INSERT OR IGNORE INTO settings VALUES ('signing_key', ?)", (secrets.token_hex(32),)
+        )
+        row = self._connection.execute("SELECT value FROM settings WHERE name = 'signing_key'").fetchone()
+        return bytes.fromhex(row[0])
+
+    def _load_accounts(self) -> dict[str, Account]:
+        rows = self._connection.execute("SELECT name, generated_password, password_hash, admin FROM accounts")
+        return {
+            name: Account(name=name, generated_password=generated, password_hash=hashed, admin=bool(admin))
+            for name, generated, hashed, admin in rows
+        }
+
+    def _load_tokens(self) -> dict[bytes, Token]:
+        self._connection.execute("DELETE FROM tokens WHERE expires_s <= ?", (int(time.time()),))
+        rows = self._connection.execute(
+            "SELECT digest, user, kind, nonce, issued_s, expires_s, path_prefix FROM tokens"
+        )
+        return {
+            digest: Token(
+                user=user, kind=kind, nonce=nonce, issued_s=issued, expires_s=expires, path_prefix=prefix
+            )
+            for digest, user, kind, nonce, issued, expires, prefix in rows
+        }
+
+    def _save_account(self, account: Account) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?)",
+            (account.name, account.generated_password, account.password_hash, account.admin),
+        )
+        self._accounts[account.name] = account
+
+    def _save_token(self, text: str, token: Token) -> None:
+        digest = _digest(text)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                digest,
+                token.user,
+                token.kind,
+                token.nonce,
+                token.issued_s,
+                token.expires_s,
+                token.path_prefix,
+            ),
+        )
+        self._tokens[digest] = token
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _encode(value: dict[str, Any]) -> str:
+    return _base64(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _hash_password(password: str, salt: bytes | None = None) -> str:
+    salt = salt or os.urandom(16)
+    hashed = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1)
+    return f"scrypt${salt.hex()}${hashed.hex()}"
+
+
+def _hash_fits(stored: str, password: str) -> bool:
+    _, salt, _ = stored.split("$")
+    return hmac.compare_digest(stored, _hash_password(password, bytes.fromhex(salt)))
