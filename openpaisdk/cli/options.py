@@ -98,7 +98,7 @@ class Parser:
         self._by_name.update(dict.fromkeys(names, option))
 
     def word(self, dest: str, metavar: str, help: str = "", *, count: str = "1") -> None:
-        """Declare a word that is no option; ``count`` is ``1``, ``?``, ``*`` or ``+``, the last two at the end."""
+        """Declare a word that is no option; ``count`` is ``1``, ``?``, or as the last ``*`` or ``+``."""
         self._words.append((dest, metavar, help, count))
 
     def exclusive(self, *long_names: str) -> None:

@@ -107,12 +107,20 @@ class FakeCluster:
             yield event
 
 
-def log(text, role="main", index=0, **more):
-    return {"type": "log", "role": role, "index": index, "attempt": 0, "text": text, **more}
+@pytest.fixture
+def log():
+    """Make a log event."""
+
+    def make(text, role="main", index=0):
+        return {"type": "log", "role": role, "index": index, "attempt": 0, "text": text}
+
+    return make
 
 
-def end(name):
-    return {"type": "end", **ENDED[name]}
+@pytest.fixture
+def end():
+    """Make the last event, of a job that ended as ``good`` or ``bad``."""
+    return lambda name: {"type": "end", **ENDED[name]}
 
 
 @pytest.fixture(autouse=True)
