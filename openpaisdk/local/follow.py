@@ -74,18 +74,21 @@ class Follower:
         self._stopped = True
         self._wake.set()
 
+    def _is_stopped(self) -> bool:
+        return self._stopped
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the events as lines of JSON."""
         with self._scheduler.watch(self._job) as watch:
             self._start_pump(self._pump_job(watch))
             try:
-                while not self._stopped:
+                while not self._is_stopped():
                     self._wake.clear()
                     progress = False
                     for piece in self._round():
                         progress = True
                         yield piece
-                        if self._stopped:
+                        if self._is_stopped():
                             return
                     if self._is_over():
                         yield self._end()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The outermost layer of the server: who may talk to it at all, and how errors become answers.
 
-A web page that the user has open elsewhere can send requests to loopback. So the ``Host`` must be a loopback name
-with our port (a foreign name that resolves to 127.0.0.1 is refused), and a request that changes something must
-not come from a foreign origin. There are no CORS headers.
+A web page that the user has open elsewhere can send requests to loopback. So the ``Host`` must be a loopback
+name with our port (a foreign name that resolves to 127.0.0.1 is refused), and a request that changes anything
+must not come from a foreign origin. There are no CORS headers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Records of the embedded cluster as the bodies of the REST API (rest-api-v2 §5); pure functions.
 
-Lists are rendered to JSON text row by row: a page is most of what clients ask for, and building it as dicts first
-would cost more than finding it in the database.
+Lists are rendered to JSON text row by row: a page is most of what clients ask for, and building it as dicts
+first would cost more than finding it in the database.
 """
 
 from __future__ import annotations

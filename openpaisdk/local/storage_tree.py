@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The files of the embedded cluster's storage: one folder, which no path leads out of.
 
-Files are written aside and renamed, so that nobody ever reads half of one, and an upload that breaks off leaves
-nothing.
+Files are written aside and renamed, so that nobody ever reads half of one, and an upload that breaks off
+leaves nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The storage as WebHDFS, for Hadoop's clients and our own.
 
-Reading answers directly; writing takes Hadoop's two steps, of which the second is known by ``data=true`` in its
-address, as HttpFS has it. A client that knows may send the second step at once.
+Reading answers directly; writing takes Hadoop's two steps, of which the second is known by ``data=true`` in
+its address, as HttpFS has it. A client that knows may send the second step at once.
 """
 
 from __future__ import annotations

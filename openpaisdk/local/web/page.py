@@ -23,7 +23,8 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 th { color: var(--muted); font-weight: 600; }
-pre { border: 1px solid var(--line); border-radius: .4rem; padding: .8rem; overflow: auto; max-height: 40rem; }
+pre { border: 1px solid var(--line); border-radius: .4rem; padding: .8rem; overflow: auto;
+  max-height: 40rem; }
 .state { font-weight: 600; }
 .SUCCEEDED { color: #2a8a3e; } .FAILED { color: #d1383d; } .RUNNING { color: #3b7dd8; }
 .muted { color: var(--muted); }
