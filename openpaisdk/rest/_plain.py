@@ -127,6 +127,11 @@ class _Connection:
     def close(self) -> None:
         self.socket.close()
 
+    def __del__(self) -> None:
+        # An idle connection may go with its transport; there is nothing to warn of then.
+        if hasattr(self, "socket"):
+            self.socket.close()
+
 
 class _Body:
     """Iterator over a response's body; gives the connection back at the end, closes it when left early."""
@@ -144,15 +149,15 @@ class _Body:
         self._connection: _Connection | None = connection
         self._idle = idle
         self._keep_alive = headers.get("connection", "").lower() != "close"
-        length = headers.get("content-length")
+        length = _parse_length(headers.get("content-length"), connection.peer)
         if method == "HEAD" or status in (204, 304):
             self._pieces: Iterator[bytes] = iter(())
             self._finish()
         elif headers.get("transfer-encoding", "").lower() == "chunked":
             self._pieces = _chunked(connection)
         elif length is not None:
-            self._pieces = _counted(connection, int(length))
-            if int(length) == 0:
+            self._pieces = _counted(connection, length)
+            if length == 0:
                 self._finish()
         else:
             self._keep_alive = False
@@ -298,6 +303,14 @@ def _parse_status(line: str, peer: str) -> int:
     if not line.startswith("HTTP/1.") or len(words) < 2 or not words[1].isdigit():
         raise TransportError("reset", f"{peer} does not speak HTTP", sent=True)
     return int(words[1])
+
+
+def _parse_length(text: str | None, peer: str) -> int | None:
+    if text is None:
+        return None
+    if not text.isdigit():
+        raise TransportError("reset", f"{peer} sent a malformed answer", sent=True)
+    return int(text)
 
 
 def _reason(exc: OSError) -> str:
