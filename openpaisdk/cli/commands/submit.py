@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from openpaisdk.cli import options
+from openpaisdk.cli import layout, options
 from openpaisdk.cli.command import Command
 from openpaisdk.cli.exit_codes import of_state
 from openpaisdk.errors import SpecError, UsageError
@@ -180,8 +180,7 @@ def _send(job: Job, args: Arguments, context: Context) -> dict[str, Any]:
     cluster = context.cluster
     if args.preview:
         return job.preview(show_secrets=args.show_secrets, cluster=cluster)
-    for note in job.notes:
-        context.note(note)
+    _tell_uploads(job, context)
     handle = job.submit(cluster)
     value: dict[str, Any] = {
         "name": handle.name,
@@ -199,6 +198,17 @@ def _send(job: Job, args: Arguments, context: Context) -> dict[str, Any]:
     else:
         context.note(f"follow it with `opai job logs -f {handle.name}`")
     return value
+
+
+def _tell_uploads(job: Job, context: Context) -> None:
+    """Say which files go along, and why, and which do not."""
+    for path in job.sources:
+        place = os.path.join(job.folder or ".", path)
+        amount = layout.size(os.path.getsize(place)) if os.path.isfile(place) else "folder"
+        why = ": the command names it" if path in job.auto_sources else ""
+        context.note(f"uploading {path} ({amount}){why}")
+    for note in job.notes:
+        context.note(note)
 
 
 def _load_job(path: str) -> Job:
