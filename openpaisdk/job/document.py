@@ -305,7 +305,7 @@ class Job:
         return list(self._recipe().get("sources", ()))
 
     def select_sources(self) -> Selection:
-        """Return which files are sent for ``sources``, as they are now; its ``preview()`` says how much it is.
+        """Return which files are sent for ``sources``, as they are now; its ``preview()`` says how much.
 
         Raises:
             SourceError: A source is missing or cannot be packed.

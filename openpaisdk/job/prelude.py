@@ -120,7 +120,9 @@ def remove_preludes(document: dict[str, Any]) -> None:
     roles = document.get("taskRoles")
     for role in roles.values() if isinstance(roles, dict) else ():
         commands = role.get("commands") if isinstance(role, dict) else None
-        for position, command in enumerate(commands if isinstance(commands, list) else ()):
+        if not isinstance(commands, list):
+            continue
+        for position, command in enumerate(commands):
             if isinstance(command, str) and command.startswith(MARKER):
                 rest = commands[position + 1 :]
                 if len(rest) > 2 and rest[0] == OPEN and rest[-1] == CLOSE:

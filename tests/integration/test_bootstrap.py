@@ -1,0 +1,482 @@
+# SPDX-License-Identifier: MIT
+"""What stands before a job's commands, run by a real bash against a small WebHDFS server."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.parse
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from openpaisdk.job.prelude import CLOSE, OPEN, build_prelude
+from openpaisdk.sources import select
+
+pytestmark = pytest.mark.integration
+
+HEAD = "#!/bin/bash\nset -o errexit\nset -o nounset\nset -o pipefail\n\n"
+TOKEN = "token-of-the-attempt"
+ARCHIVE = "/user/alice/jobs/train/code/sources.tar.gz"
+STORED = "/user/alice/jobs/train/output/"
+
+
+class WebHdfs(http.server.ThreadingHTTPServer):
+    """Keeps files in memory; redirects to itself as a name node does to a data node."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.login = ("user.name", "alice")
+        self.failures: list[int] = []
+        self.requests: list[str] = []
+
+    @property
+    def place(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: WebHdfs
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.answer(b"")
+
+    def do_PUT(self) -> None:
+        self.answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def answer(self, body: bytes) -> None:
+        parts = urllib.parse.urlsplit(self.path)
+        query = dict(urllib.parse.parse_qsl(parts.query))
+        path = urllib.parse.unquote(parts.path).removeprefix("/webhdfs/v1")
+        self.server.requests.append(f"{self.command} {query.get('op')} {path}")
+        if query.get(self.server.login[0]) != self.server.login[1]:
+            self.reply(401, b'{"RemoteException": {"message": "who are you?"}}')
+        elif self.server.failures:
+            self.reply(self.server.failures.pop(0), b'{"RemoteException": {"message": "not now"}}')
+        elif "moved" not in query:
+            self.reply(307, Location=f"http://{self.server.place}{self.path}&moved=1")
+        elif query["op"] == "CREATE":
+            self.server.files[path] = body
+            self.reply(201)
+        elif path in self.server.files:
+            self.reply(200, self.server.files[path])
+        else:
+            self.reply(404, b'{"RemoteException": {"message": "File does not exist: x"}}')
+
+
+@pytest.fixture
+def server():
+    webhdfs = WebHdfs()
+    thread = threading.Thread(target=webhdfs.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield webhdfs
+    webhdfs.shutdown()
+    thread.join()
+    webhdfs.server_close()
+
+
+class Task:
+    """A task that is about to run: what it knows, and the files it sees."""
+
+    def __init__(self, folder: Path, server: WebHdfs) -> None:
+        self.folder = folder
+        self.server = server
+        self.work = folder / "work"
+        self.work.mkdir()
+        self.temp = folder / "tmp"
+        self.temp.mkdir()
+        self.environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "TMPDIR": str(self.temp),
+            "PAI_JOB_NAME": "alice~train",
+            "PAI_USER_NAME": "alice",
+            "PAI_CURRENT_TASK_ROLE_CURRENT_TASK_INDEX": "0",
+            "PAI_SDK_CACHE_DIR": str(folder / "cache"),
+        }
+
+    def embed(self) -> None:
+        """Do as the embedded cluster does: it sets the variables and stores outputs itself."""
+        output = self.folder / "output"
+        output.mkdir()
+        token = self.folder / "token"
+        token.write_text(TOKEN)
+        self.server.login = ("delegation", TOKEN)
+        workspace = f"webhdfs://{self.server.place}/user/alice/jobs/train"
+        self.environment |= {
+            "PAI_SDK_JOB_WORKSPACE": workspace,
+            "PAI_SDK_JOB_OUTPUT_URI": f"{workspace}/output",
+            "PAI_SDK_JOB_OUTPUT_DIR": str(output),
+            "PAI_SDK_TOKEN_FILE": str(token),
+            "PAI_SDK_SERVER_STORES_OUTPUTS": "1",
+        }
+
+    def without_python(self) -> None:
+        """Leave only the programs of a small image on the path."""
+        programs = self.folder / "bin"
+        programs.mkdir()
+        for name in [
+            "bash",
+            "cat",
+            "cp",
+            "curl",
+            "find",
+            "gzip",
+            "mkdir",
+            "mktemp",
+            "readlink",
+            "rm",
+            "sleep",
+            "tar",
+        ]:
+            found = shutil.which(name)
+            assert found, f"{name} is missing on this machine"
+            (programs / name).symlink_to(found)
+        self.environment["PATH"] = str(programs)
+
+    def run(
+        self, *commands: str, address: str | None = None, **recipe: object
+    ) -> subprocess.CompletedProcess[str]:
+        requirements = recipe.pop("requirements", [])
+        real = f"webhdfs://{self.server.place}/user/alice"
+        embedded = "PAI_SDK_SERVER_STORES_OUTPUTS" in self.environment
+        prelude = build_prelude(
+            address if address is not None else "" if embedded else real, "output", recipe, requirements
+        )
+        own = commands if embedded else (OPEN, *commands, CLOSE)
+        script = self.folder / "user.sh"
+        script.write_text(HEAD + "\n".join([prelude, *own]) + "\n")
+        return subprocess.run(
+            ["bash", str(script)],
+            cwd=self.work,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture
+def task(tmp_path: Path, server: WebHdfs) -> Task:
+    return Task(tmp_path, server)
+
+
+@pytest.fixture
+def sources(tmp_path: Path, server: WebHdfs) -> Path:
+    folder = tmp_path / "project"
+    (folder / "src" / "deep").mkdir(parents=True)
+    (folder / "train.py").write_text("print('trained')\n")
+    (folder / "src" / "run.sh").write_text("#!/bin/sh\necho ran\n")
+    (folder / "src" / "run.sh").chmod(0o755)
+    (folder / "src" / "deep" / "ü x.txt").write_text("deep")
+    (folder / "src" / "deep" / "up").symlink_to("../run.sh")
+    with select(["train.py", "src"], folder=str(folder)).pack() as archive:
+        server.files[ARCHIVE] = Path(archive.path).read_bytes()
+    return folder
+
+
+@pytest.fixture(params=["python", "curl"])
+def kind(request: pytest.FixtureRequest, task: Task) -> str:
+    if request.param == "curl":
+        task.without_python()
+    return request.param
+
+
+def test_sources_stand_in_the_working_folder_of_a_real_cluster(task, sources, kind):
+    done = task.run("cat train.py; src/deep/up; cat 'src/deep/ü x.txt'", code="sources.tar.gz")
+    assert (done.returncode, done.stdout) == (0, "print('trained')\nran\ndeep"), done.stderr
+    assert os.readlink(task.work / "src" / "deep" / "up") == "../run.sh"
+
+
+def test_sources_are_fetched_with_the_token_of_the_attempt(task, sources, kind):
+    task.embed()
+    done = task.run("cat train.py", code="sources.tar.gz")
+    assert (done.returncode, done.stdout) == (0, "print('trained')\n"), done.stderr
+    assert list(task.temp.iterdir()) == []
+
+
+def test_the_token_stands_in_no_command_line_and_no_log(task, sources, kind):
+    task.embed()
+    spy = task.folder / "spy"
+    spy.mkdir()
+    for name in ("curl", "python3"):
+        real = shutil.which(name, path=task.environment["PATH"])
+        if real:
+            (spy / name).write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" >> {spy}/words\nexec {real} "$@"\n')
+            (spy / name).chmod(0o755)
+    task.environment["PATH"] = f"{spy}:{task.environment['PATH']}"
+    task.server.files.clear()
+    done = task.run("true", code="sources.tar.gz")
+    assert done.returncode == 81
+    words = (spy / "words").read_text()
+    assert words
+    assert TOKEN not in words + done.stdout + done.stderr
+
+
+def test_a_storage_that_is_busy_is_asked_again(task, sources, server, kind):
+    server.failures = [503, 500]
+    done = task.run("cat train.py", code="sources.tar.gz")
+    assert (done.returncode, done.stdout) == (0, "print('trained')\n"), done.stderr
+    assert "trying again in 1 s" in done.stderr
+
+
+def test_missing_sources_end_the_task_with_a_code_of_their_own_and_one_reason(task, server, kind):
+    done = task.run("echo not reached", code="sources.tar.gz")
+    assert done.returncode == 81
+    assert done.stdout == ""
+    assert "cannot fetch sources from" in done.stderr
+    assert "404" in done.stderr
+
+
+def test_outputs_and_the_output_folder_are_stored_on_success(task, server, kind):
+    done = task.run(
+        "mkdir -p models/sub 'a b'; printf m > models/sub/m.bin; printf 1 > 'a b/1.txt'; printf 2 > x2.log",
+        'printf own > "$PAI_SDK_JOB_OUTPUT_DIR/own é.txt"; cd /',
+        outputs=["models", "a b/1.txt", "*.log", "nowhere.txt"],
+    )
+    assert done.returncode == 0, done.stderr
+    stored = {name.removeprefix(STORED): body for name, body in server.files.items()}
+    assert stored == {"models/sub/m.bin": b"m", "a b/1.txt": b"1", "x2.log": b"2", "own é.txt": b"own"}
+    assert "output 'nowhere.txt' is not there" in done.stderr
+    assert list(task.temp.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("exit 42", 42), ("false", 1), ("exec sh -c 'exit 7'", 7), ("nosuchcommand", 127)]
+)
+def test_outputs_are_stored_on_failure_and_the_exit_code_is_kept(task, server, command, code):
+    done = task.run("printf m > m.bin", command, outputs=["m.bin"])
+    assert done.returncode == code
+    assert server.files == {STORED + "m.bin": b"m"}
+
+
+def test_a_trap_of_the_command_does_not_prevent_storing(task, server):
+    done = task.run("trap 'echo bye' EXIT; printf m > m.bin", outputs=["m.bin"])
+    assert (done.returncode, done.stdout) == (0, "bye\n")
+    assert server.files == {STORED + "m.bin": b"m"}
+
+
+def test_outputs_that_cannot_be_stored_fail_a_command_that_succeeded(task, server, kind):
+    server.login = ("user.name", "bob")
+    done = task.run("printf m > m.bin", outputs=["m.bin"])
+    assert done.returncode == 84
+    assert "cannot store output 'm.bin'" in done.stderr
+
+
+def test_the_platform_stores_outputs_itself_where_it_says_so(task, server):
+    task.embed()
+    done = task.run("printf m > m.bin", outputs=["m.bin"])
+    assert done.returncode == 0
+    assert server.requests == []
+
+
+def test_links_that_leave_the_folder_are_not_stored(task, server):
+    done = task.run("ln -s /etc/hostname out; printf m > m.bin; ln -s m.bin in", outputs=["out", "in"])
+    assert done.returncode == 0
+    assert server.files == {STORED + "in": b"m"}
+    assert "output 'out' is a link that leads out" in done.stderr
+
+
+def make_wheel(folder: Path, name: str, value: str) -> Path:
+    """Write a wheel of one module, so that tests need no package index."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": f"VALUE = {value!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{name}-tool = {name}:main\n",
+    }
+    record = "".join(f"{path},,\n" for path in files) + f"{info}/RECORD,,\n"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for member, text in [*files.items(), (f"{info}/RECORD", record)]:
+            wheel.writestr(member, text)
+    return path
+
+
+@pytest.fixture
+def index(tmp_path: Path, task: Task) -> Path:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    make_wheel(folder, "firstpackage", "one")
+    make_wheel(folder, "otherpackage", "two")
+    task.environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+    return folder
+
+
+ASK = 'python -c "import firstpackage, sys; print(firstpackage.VALUE, sys.prefix)"; echo "$VIRTUAL_ENV"'
+
+
+def test_packages_are_installed_once_into_an_environment_over_the_interpreter(task, index):
+    first = task.run(ASK, packages=["firstpackage"])
+    assert first.returncode == 0, first.stderr
+    value, prefix, variable = first.stdout.split()
+    assert (value, prefix) == ("one", variable)
+    assert prefix.startswith(str(task.folder / "cache"))
+    for wheel in index.iterdir():
+        wheel.unlink()
+    second = task.run(ASK, packages=["firstpackage"])
+    assert (second.returncode, second.stdout) == (0, first.stdout), second.stderr
+    assert "installing" not in second.stderr
+
+
+def test_the_environment_sees_the_packages_of_the_interpreter_and_its_scripts(task, index):
+    done = task.run(
+        "python3 -c 'import yaml, requests'; command -v firstpackage-tool", packages=["firstpackage"]
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(task.folder / "cache"))
+
+
+def test_nothing_is_made_where_there_are_no_packages(task, sources):
+    done = task.run('command -v python3; echo "${VIRTUAL_ENV:-none}"', code="sources.tar.gz")
+    assert done.stdout.split() == [str(Path(sys.executable).parent / "python3"), "none"]
+    assert not (task.folder / "cache").exists()
+
+
+def test_requirement_files_of_the_sources_are_installed(task, index, tmp_path, server):
+    folder = tmp_path / "project"
+    (folder / "part").mkdir(parents=True)
+    (folder / "requirements.txt").write_text("-r more.txt\n")
+    (folder / "more.txt").write_text("firstpackage  # the first\n")
+    (folder / "part" / "requirements.txt").write_text("otherpackage==1.0\n")
+    chosen = select(["requirements.txt", "more.txt", "part"], folder=str(folder))
+    with chosen.pack() as archive:
+        server.files[ARCHIVE] = Path(archive.path).read_bytes()
+    done = task.run(
+        "python -c 'import firstpackage, otherpackage; print(1)'",
+        code="sources.tar.gz",
+        requirements=chosen.requirements,
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_a_failing_pip_is_in_the_log_and_fails_the_task(task, index):
+    done = task.run("echo not reached", packages=["nosuchpackage"])
+    assert (done.returncode, done.stdout) == (83, "")
+    assert "No matching distribution found for nosuchpackage" in done.stderr
+    assert "pip could not install the packages" in done.stderr
+    assert not [path for path in (task.folder / "cache" / "venvs").iterdir() if path.is_dir()]
+
+
+def test_what_a_crash_left_of_an_environment_is_not_used(task, index):
+    assert task.run("true", packages=["firstpackage"]).returncode == 0
+    (environment,) = [path for path in (task.folder / "cache" / "venvs").iterdir() if path.is_dir()]
+    (environment / ".complete").unlink()
+    for module in environment.rglob("firstpackage.py"):
+        module.unlink()
+    done = task.run(ASK, packages=["firstpackage"])
+    assert done.returncode == 0, done.stderr
+    assert "installing" in done.stderr
+
+
+def test_two_tasks_at_once_build_an_environment_once(task, index):
+    done: list[subprocess.CompletedProcess[str]] = []
+    barrier = threading.Barrier(2)
+
+    def run() -> None:
+        barrier.wait()
+        done.append(task.run(ASK, packages=["firstpackage"]))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert sorted("installing" in one.stderr for one in done) == [False, True]
+
+
+def test_a_local_package_gets_an_environment_that_is_not_shared(task, index):
+    make_wheel(task.work, "localpackage", "here")
+    done = task.run(
+        "python -c 'import localpackage; print(localpackage.VALUE)'",
+        packages=["./localpackage-1.0-py3-none-any.whl"],
+    )
+    assert (done.returncode, done.stdout) == (0, "here\n"), done.stderr
+    assert not (task.folder / "cache").exists()
+
+
+def test_an_image_without_python_cannot_install_packages_and_says_so(task):
+    task.without_python()
+    done = task.run("true", packages=["firstpackage"])
+    assert done.returncode == 83
+    assert "this image has no Python 3.6 or later" in done.stderr
+
+
+def test_packages_need_no_storage(task, index):
+    done = task.run(ASK, packages=["firstpackage"], address="")
+    assert done.returncode == 0, done.stderr
+    assert task.server.requests == []
+
+
+def test_an_old_interpreter_fetches_installs_and_stores(task, sources, index, tmp_path, server):
+    environment = {**os.environ, "PYENV_VERSION": "3.6.15"}
+    made = (
+        subprocess.run(
+            ["python3.6", "-m", "venv", str(tmp_path / "old")],
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        if _has_old_python()
+        else None
+    )
+    if made is None or made.returncode != 0:
+        pytest.skip("there is no Python 3.6 on this machine")
+    task.environment["PATH"] = f"{tmp_path / 'old' / 'bin'}:{os.environ['PATH']}"
+    done = task.run(
+        "cat train.py; python -c 'import firstpackage, sys; print(firstpackage.VALUE, sys.version_info[1])'",
+        "printf m > m.bin",
+        code="sources.tar.gz",
+        packages=["firstpackage"],
+        outputs=["m.bin"],
+    )
+    assert (done.returncode, done.stdout) == (0, "print('trained')\none 6\n"), done.stderr
+    assert server.files[STORED + "m.bin"] == b"m"
+
+
+def _has_old_python() -> bool:
+    environment = {**os.environ, "PYENV_VERSION": "3.6.15"}
+    try:
+        return (
+            subprocess.run(
+                ["python3.6", "-c", ""], env=environment, capture_output=True, check=False
+            ).returncode
+            == 0
+        )
+    except OSError:
+        return False
+
+
+def test_big_sources_arrive_whole(task, tmp_path, server, kind):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    data = os.urandom(3 * 1024 * 1024 + 7)
+    (folder / "big.bin").write_bytes(data)
+    with select(["big.bin"], folder=str(folder)).pack() as archive:
+        server.files[ARCHIVE] = Path(archive.path).read_bytes()
+    done = task.run("true", code="sources.tar.gz")
+    assert done.returncode == 0, done.stderr
+    assert hashlib.sha256((task.work / "big.bin").read_bytes()).digest() == hashlib.sha256(data).digest()
