@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import sys
 
-from openpaisdk._files import home_folder, read_json, replace_json
-from openpaisdk.constants import LOCAL_CONFIG_FILE, LOCAL_FOLDER, LOCAL_LOG_FILE, LOCAL_SERVER_FILE, VERSION
+from openpaisdk._files import home_folder, read_json
+from openpaisdk.constants import LOCAL_FOLDER, LOCAL_LOG_FILE, LOCAL_SERVER_FILE, VERSION
 from openpaisdk.errors import LocalClusterError, MissingExtraError
 
 TYPE_CHECKING = False
@@ -109,26 +109,16 @@ def ensure_running(options: Mapping[str, Any] | None = None, *, home: str | None
         server = read_server_file(home)
         if answers(server) and server is not None:
             return server
-        if options:
-            path = os.path.join(folder, LOCAL_CONFIG_FILE)
-            known = read_json(path, default={})
-            replace_json(
-                path, {**known, **{key: value for key, value in options.items() if value is not None}}
-            )
         _check_packages()
-        _start(home, folder)
+        return _start_or_join(home, folder, _option_words(options or {}))
     finally:
         os.close(lock)
-    server = read_server_file(home)
-    if server is None:
-        raise LocalClusterError(f"the embedded cluster started but left no {LOCAL_SERVER_FILE} in {folder!r}")
-    return server
 
 
 def wait_gone(pid: int, timeout_s: float) -> bool:
     """Wait until a process has ended; false when it is still there after ``timeout_s`` seconds."""
     _reap()
-    if not may_run({"pid": pid}):
+    if pid <= 0 or not may_run({"pid": pid}):
         return True
     import select
 
@@ -168,20 +158,53 @@ def _check_packages() -> None:
         raise MissingExtraError("the embedded cluster", extra="local")
 
 
-def _start(home: str | None, folder: str) -> None:
-    """Start the server detached from this process and wait until it says that it is ready."""
+def _option_words(options: Mapping[str, Any]) -> list[str]:
+    """Return options as words of the server's command line."""
+    names = {"port": "--port", "cpu": "--cpu", "gpu": "--gpu", "memory_mb": "--mem"}
+    words = []
+    for key, word in names.items():
+        if options.get(key) is not None:
+            words += [word, str(options[key])]
+    for variable in options.get("pass_env") or ():
+        words += ["--pass-env", str(variable)]
+    for name, share in (options.get("virtual_clusters") or {}).items():
+        words += ["--vc", f"{name}={':'.join(map(str, share))}"]
+    return words
+
+
+def _start_or_join(home: str | None, folder: str, words: list[str]) -> dict[str, Any]:
+    """Start a server; one that is there already is joined once it answers, or replaced once it has ended."""
+    import time
+
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        told = _start(folder, words)
+        if "error" not in told:
+            return told
+        if told.get("code") != "AlreadyRunning" or time.monotonic() > deadline:
+            raise LocalClusterError(str(told["error"]), hint=told.get("hint"))
+        server = read_server_file(home) or {}
+        if answers(server):
+            return server
+        # It is about to end, or has only just begun: neither tells us when.
+        if not wait_gone(int(server.get("pid") or 0), 0.2):
+            continue
+        time.sleep(0.05)
+
+
+def _start(folder: str, words: list[str]) -> dict[str, Any]:
+    """Start the server detached from this process and return its word: its server file, or an ``error``."""
     log_path = os.path.join(folder, LOCAL_LOG_FILE)
     ready, to_us = os.pipe()
     os.set_inheritable(to_us, True)
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     log_start = os.fstat(log).st_size
-    words = [sys.executable, "-m", "openpaisdk.local", "serve"]
-    words += ["--home", os.path.abspath(home or home_folder()), "--ready-fd", str(to_us)]
+    command = [sys.executable, "-m", "openpaisdk.local", "serve", "--home", folder, "--ready-fd", str(to_us)]
     try:
         # posix_spawn: cheap from a large process, and nothing to close but what we open here.
         pid = os.posix_spawn(
             sys.executable,
-            words,
+            [*command, *words],
             _environment(),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -198,22 +221,34 @@ def _start(home: str | None, folder: str) -> None:
         os.close(to_us)
         os.close(log)
     try:
-        is_ready = _wait_ready(ready)
+        told = _read_word(ready)
     finally:
         os.close(ready)
-    if not is_ready:
+    if told is None:
         raise LocalClusterError(
             "the embedded cluster does not start" + _end_of_log(log_path, log_start),
             hint=f"its log is {log_path}",
         )
+    return told
 
 
-def _wait_ready(descriptor: int) -> bool:
-    """Wait for a byte on the pipe; its end without one means that the server gave up."""
+def _read_word(descriptor: int) -> dict[str, Any] | None:
+    """Return the line of JSON that the server writes; ``None`` when it ends, or takes too long, without
+    one."""
+    import json
     import select
+    import time
 
-    readable, _, _ = select.select([descriptor], [], [], START_TIMEOUT_S)
-    return bool(readable) and bool(os.read(descriptor, 1))
+    deadline = time.monotonic() + START_TIMEOUT_S
+    line = b""
+    while not line.endswith(b"\n"):
+        readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        piece = os.read(descriptor, 65536) if readable else b""
+        if not piece:
+            return None
+        line += piece
+    value = json.loads(line)
+    return value if isinstance(value, dict) else None
 
 
 def _environment() -> dict[str, str]:

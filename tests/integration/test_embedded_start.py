@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -23,42 +22,79 @@ def start_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str) ->
     monkeypatch.setattr(embedded.sys, "executable", str(script))
 
 
+SERVER = """
+import json, os, sys
+words = sys.argv[1:]
+server = {"pid": os.getpid(), "uri": "http://127.0.0.1:5", "port": 5, "token": "t", "words": words,
+          "session": os.getsid(0) == os.getpid(), "safe": os.environ.get("PYTHONSAFEPATH")}
+with open(os.path.join(words[words.index("--home") + 1], "server.json"), "w") as file:
+    json.dump(server, file)
+os.write(int(words[words.index("--ready-fd") + 1]), json.dumps(server).encode() + b"\\n")
+"""
+
+
 def test_a_server_is_started_with_its_options_and_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = """
-import json, os, sys
-words = sys.argv[1:]
-home = words[words.index("--home") + 1]
-server = {"pid": os.getpid(), "uri": "http://127.0.0.1:5", "port": 5, "token": "t", "words": words,
-          "session": os.getsid(0) == os.getpid(), "safe": os.environ.get("PYTHONSAFEPATH")}
-with open(os.path.join(home, "local", "server.json"), "w") as file:
-    json.dump(server, file)
-os.write(int(words[words.index("--ready-fd") + 1]), b"ready")
-"""
-    start_with(monkeypatch, tmp_path, program)
-    server = embedded.ensure_running({"cpu": 4, "gpu": None}, home=str(tmp_path))
-    assert server["words"][:3] == ["-m", "openpaisdk.local", "serve"]
-    assert server["session"]
-    assert server["safe"] == "1"
-    assert json.loads((tmp_path / "local" / "config.json").read_text()) == {"cpu": 4}
+    start_with(monkeypatch, tmp_path, SERVER)
+    options = {
+        "cpu": 4,
+        "gpu": None,
+        "memory_mb": 4096,
+        "pass_env": ["A", "B"],
+        "virtual_clusters": {"vc1": [1, 0, 512]},
+    }
+    server = embedded.ensure_running(options, home=str(tmp_path))
+    words = server["words"]
+    assert words[:5] == ["-m", "openpaisdk.local", "serve", "--home", str(tmp_path / "local")]
+    assert words[7:] == [
+        "--cpu",
+        "4",
+        "--mem",
+        "4096",
+        "--pass-env",
+        "A",
+        "--pass-env",
+        "B",
+        "--vc",
+        "vc1=1:0:512",
+    ]
+    assert (server["session"], server["safe"]) == (True, "1")
     assert embedded.wait_gone(server["pid"], 30)
     assert not embedded.may_run(server)
 
 
-def test_a_server_that_gives_up_is_reported_with_the_end_of_its_log(
+def test_what_a_server_says_when_it_gives_up_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = b'{"error": "port 80 is not for you", "code": "LocalCluster", "hint": "take another"}\n'
+    start_with(monkeypatch, tmp_path, f"import os, sys\nos.write(int(sys.argv[-1]), {word!r})\n")
+    with pytest.raises(LocalClusterError, match="port 80 is not for you") as caught:
+        embedded.ensure_running(home=str(tmp_path))
+    assert caught.value.hint == "take another"
+
+
+def test_a_server_that_is_about_to_end_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = tmp_path / "refused"
+    refusal = b'{"error": "another server runs", "code": "AlreadyRunning"}\n'
+    program = f"""
+import os, sys
+if not os.path.exists({str(once)!r}):
+    open({str(once)!r}, "w").close()
+    os.write(int(sys.argv[-1]), {refusal!r})
+    sys.exit(1)
+"""
+    start_with(monkeypatch, tmp_path, program + SERVER)
+    assert embedded.ensure_running(home=str(tmp_path))["port"] == 5
+
+
+def test_a_server_that_breaks_is_reported_with_the_end_of_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "server.log").write_text("an earlier run\n")
-    start_with(monkeypatch, tmp_path, "import sys\nsys.exit('port 80 is not for you')\n")
-    with pytest.raises(LocalClusterError, match="port 80 is not for you") as caught:
+    start_with(monkeypatch, tmp_path, "import sys\nsys.exit('no memory left')\n")
+    with pytest.raises(LocalClusterError, match="no memory left") as caught:
         embedded.ensure_running(home=str(tmp_path))
     assert "earlier" not in caught.value.message
     assert "server.log" in str(caught.value.hint)
-
-
-def test_a_server_that_leaves_no_file_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start_with(monkeypatch, tmp_path, "import os, sys\nos.write(int(sys.argv[-1]), b'1')\n")
-    with pytest.raises(LocalClusterError, match=r"server\.json"):
-        embedded.ensure_running(home=str(tmp_path))
