@@ -10,7 +10,7 @@ from typing import Any
 from openpaisdk.spec.model import Completion, JobSpec, Resources, TaskRole
 from openpaisdk.spec.names import convert_role_name
 from openpaisdk.spec.ports import with_default_labels
-from openpaisdk.spec.references import javascript_text, render_commands
+from openpaisdk.spec.references import as_mapping, javascript_text, render_commands
 
 DEFAULT_VIRTUAL_CLUSTER = "default"
 DEFAULT_SHM_MB = 512
@@ -24,10 +24,9 @@ def job_spec_from_document(document: Mapping[str, Any]) -> JobSpec:
         SpecError: A template in a command cannot be parsed. Any other fault of the document is for
             ``validate_document`` to find first.
     """
-    extras = document.get("extras", {})
-    hived = extras.get("hivedScheduler")
-    priority = hived.get("jobPriorityClass") if isinstance(hived, dict) else None
-    virtual_cluster = document.get("defaults", {}).get("virtualCluster")
+    extras = as_mapping(document.get("extras"))
+    priority = as_mapping(extras.get("hivedScheduler")).get("jobPriorityClass")
+    virtual_cluster = as_mapping(document.get("defaults")).get("virtualCluster")
     images = {
         item["name"]: item["uri"]
         for item in document.get("prerequisites", ())
@@ -42,8 +41,8 @@ def job_spec_from_document(document: Mapping[str, Any]) -> JobSpec:
         task_roles=tuple(_task_role(document, name, images) for name in document["taskRoles"]),
         gang_allocation=extras.get("gangAllocation") is not False,
         priority=priority if isinstance(priority, str) else None,
-        parameters=document.get("parameters", {}),
-        secrets=document.get("secrets", {}),
+        parameters=as_mapping(document.get("parameters")),
+        secrets=as_mapping(document.get("secrets")),
         extras=extras,
         document=document,
     )
@@ -53,9 +52,9 @@ def _task_role(document: Mapping[str, Any], name: str, images: Mapping[str, str]
     role = document["taskRoles"][name]
     instances = _integer(role.get("instances"), 1)
     resources = role["resourcePerInstance"]
-    completion = role.get("completion", {})
-    shm_mb = _integer(role.get("extraContainerOptions", {}).get("shmMB"))
-    ports = {label: _integer(count) for label, count in resources.get("ports", {}).items()}
+    completion = as_mapping(role.get("completion"))
+    shm_mb = _integer(as_mapping(role.get("extraContainerOptions")).get("shmMB"))
+    ports = {label: _integer(count) for label, count in as_mapping(resources.get("ports")).items()}
     return TaskRole(
         name=name,
         converted_name=convert_role_name(name),

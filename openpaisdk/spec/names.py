@@ -41,6 +41,7 @@ def convert_role_name(name: str) -> str:
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """Return the choice that ``word`` most likely stands for, or ``None`` when none is near."""
+    choices = list(choices)
     wanted = word.lower()
     limit = max(1, len(wanted) // 3)
     best: str | None = None
@@ -51,7 +52,14 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
         distance = _edit_distance(wanted, candidate)
         if distance <= limit and distance < max(len(wanted), 2):
             best, limit = choice, distance - 1
-    return best
+    return best or _same_beginning(wanted, choices)
+
+
+def _same_beginning(wanted: str, choices: Iterable[str]) -> str | None:
+    """Return the only choice that shares at least half of the word, and four letters, at its beginning."""
+    shared = max(4, (len(wanted) + 1) // 2)
+    found = [choice for choice in choices if choice.lower()[:shared] == wanted[:shared]]
+    return found[0] if len(found) == 1 and len(wanted) >= shared else None
 
 
 def _edit_distance(left: str, right: str) -> int:

@@ -253,6 +253,11 @@ def _member(value: Any, key: str) -> Any:
     return _MISSING
 
 
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """Return ``value``, or an empty mapping for what only JavaScript calls an object, such as a moment."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def look_up(scope: Mapping[str, Any], path: str) -> Any:
     """Return what ``path`` (``$parameters.a.0``) names in ``scope``, or ``None`` when it names nothing."""
     if path == ".":
@@ -295,10 +300,10 @@ def list_references(template: str) -> list[str]:
 def join_commands(document: Mapping[str, Any], role_name: str) -> str:
     """Return the commands of a role, with those of the selected deployment around them, not rendered yet."""
     commands = list(document["taskRoles"][role_name]["commands"])
-    selected = document.get("defaults", {}).get("deployment")
+    selected = as_mapping(document.get("defaults")).get("deployment")
     for deployment in document.get("deployments", ()):
         if selected is not None and deployment["name"] == selected:
-            around = deployment["taskRoles"].get(role_name, {})
+            around = as_mapping(as_mapping(deployment["taskRoles"]).get(role_name))
             commands = [*around.get("preCommands", ()), *commands, *around.get("postCommands", ())]
     return "\n".join(map(trim, commands))
 
@@ -335,7 +340,7 @@ def render_auth(document: Mapping[str, Any], image_name: str) -> dict[str, str] 
     scope = {"$secrets": document["secrets"]} if "secrets" in document else {}
     for item in document.get("prerequisites", ()):
         if item["type"] == "dockerimage" and item["name"] == image_name and "auth" in item:
-            given = {key: _render_auth_value(value, scope) for key, value in item["auth"].items()}
+            given = {key: _render_auth_value(value, scope) for key, value in as_mapping(item["auth"]).items()}
             defaults = {"username": "", "password": "", "registryuri": "https://index.docker.io/v1/"}
             return {**defaults, **given}
     return None
