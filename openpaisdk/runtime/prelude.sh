@@ -103,7 +103,7 @@ paisdk_curl_file() {
   to=$(paisdk_url "$PAI_SDK_JOB_OUTPUT_URI/$2" 'CREATE&overwrite=true')
   reply=$(paisdk_curl "$to" -X PUT -o /dev/null) || return 1
   case ${reply#* } in
-    http*) paisdk_curl "${reply#* }" -T "$1" -o /dev/null >/dev/null ;;
+    http*) paisdk_curl "${reply#* }" -T "$1" -H Expect: -o /dev/null >/dev/null ;;
     *) return 1 ;;
   esac
 }
