@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from openpaisdk._secret import Secret
+
+# The package logs what a server answers; without a handler of the program's own that would go to stderr.
+logging.getLogger("hdfs").addHandler(logging.NullHandler())
 
 _API_PATH = "/webhdfs/v1"
 _ERRORS: dict[str, type[StorageError]] = {
