@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from openpaisdk.cli import options
+from openpaisdk.cli import layout, options
 from openpaisdk.cli.command import Command
 from openpaisdk.constants import LOCAL_ALIAS
 from openpaisdk.errors import ClusterError, ConfigError, UsageError
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from openpaisdk.core import Cluster
 
 _COLUMNS = (("ALIAS", "alias"), ("USER", "user"), ("ADDRESS", "pai_uri"), ("STORAGE", "hdfs_web_uri"))
+
+
+def _free(amount: Any) -> str:
+    """Return free and total of a resource as ``2 of 8``."""
+    return (
+        f"{amount.get('free')} of {amount.get('total')}" if isinstance(amount, dict) else layout.cell(amount)
+    )
 
 
 class ListClusters(Command):
@@ -201,6 +208,13 @@ class ShowResources(Command):
     """``opai cluster resources``."""
 
     examples = ("opai cluster resources",)
+    columns = (
+        ("VIRTUAL CLUSTER", "name"),
+        ("FREE GPUS", "gpu", _free),
+        ("FREE CPUS", "cpu", _free),
+        ("FREE MEMORY MB", "memory_mb", _free),
+        ("DEDICATED", "dedicated"),
+    )
 
     def run(self, args: Arguments, context: Context) -> Any:
         """Return free, used and total resources per virtual cluster."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from openpaisdk.cli.options import Arguments, Parser
     from openpaisdk.job import Job
 
+FILES_NAMED = 3
+"""So many files that are uploaded are told by name."""
+
 
 class _Submission(Command):
     """What ``submit`` and ``fast`` have in common: they preview or send a job, and may wait for its end."""
@@ -201,14 +204,20 @@ def _send(job: Job, args: Arguments, context: Context) -> dict[str, Any]:
 
 
 def _tell_uploads(job: Job, context: Context) -> None:
-    """Say which files go along, and why, and which do not."""
-    for path in job.sources:
-        place = os.path.join(job.folder or ".", path)
-        amount = layout.size(os.path.getsize(place)) if os.path.isfile(place) else "folder"
-        why = ": the command names it" if path in job.auto_sources else ""
-        context.note(f"uploading {path} ({amount}){why}")
+    """Say which files go along, how large they are, and which ones do not."""
     for note in job.notes:
         context.note(note)
+    if context.args.quiet or not job.sources:
+        return
+    from openpaisdk.sources import select
+
+    chosen = select(job.sources, folder=job.folder).preview()
+    files = "1 file" if chosen["files"] == 1 else f"{chosen['files']} files"
+    largest = [
+        f"{file['name']} ({layout.size(file['size_bytes'])})" for file in chosen["largest"][:FILES_NAMED]
+    ]
+    which = ", ".join(largest) if chosen["files"] <= FILES_NAMED else f"the largest {largest[0]}"
+    context.note(f"uploading {files}, {layout.size(chosen['size_bytes'])}: {which}")
 
 
 def _load_job(path: str) -> Job:

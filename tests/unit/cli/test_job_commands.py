@@ -315,3 +315,40 @@ def test_verbose_shows_requests(bench):
     bench("job", "list", "-v")
     bench.cluster.trace("GET /x -> 200")
     assert bench.err == "GET /x -> 200\n"
+
+
+def test_validate_returns_the_warnings_of_a_good_document(bench, job_file):
+    assert bench("job", "validate", "job.yaml") == {"valid": True, "warnings": []}
+    job_file.write_text(VALID.replace("worker", "My_Worker"))
+    (warning, *_) = bench("job", "validate", "job.yaml")["warnings"]
+    assert set(warning) == {"severity", "path", "message", "hint", "file", "line", "column"}
+    assert (warning["severity"], warning["file"]) == ("warning", "job.yaml")
+
+
+def test_validate_raises_every_problem_at_once(bench, job_file):
+    from openpaisdk.errors import SpecError
+
+    job_file.write_text(VALID.replace("cpu: 1", "cpu: one").replace("type: job", "type: jib"))
+    with pytest.raises(SpecError, match=r"job document 'job.yaml' has 2 problems") as caught:
+        bench("job", "validate", "job.yaml")
+    errors = [problem for problem in caught.value.problems if problem["severity"] == "error"]
+    assert sorted(problem["path"] for problem in errors) == [
+        "taskRoles.worker.resourcePerInstance.cpu",
+        "type",
+    ]
+    assert {problem["line"] for problem in errors} == {3, 10}
+
+
+def test_validate_shows_the_report_and_exits_1(opai, job_file):
+    import json
+
+    job_file.write_text(VALID.replace("type: job", "type: jib"))
+    code, out, err = opai("job", "validate", "job.yaml", "-o", "json")
+    assert (code, json.loads(out)["valid"]) == (1, False)
+    assert json.loads(err)["error"]["code"] == "Spec"
+    code, out, err = opai("job", "validate", "job.yaml")
+    assert (code, err.splitlines()[0]) == (1, "error: job document 'job.yaml' has 1 problem")
+    assert out.startswith("job.yaml:3:7: error: type: ")
+    job_file.write_text(VALID)
+    assert opai("job", "validate", "job.yaml") == (0, "valid\n", "")
+    assert opai("job", "validate", "none.yaml")[:2] == (2, "")
