@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: MIT
+"""The client against the embedded cluster's real server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+from openpaisdk import core, embedded
+from openpaisdk.core import Cluster
+from openpaisdk.errors import (
+    ClusterConnectionError,
+    ClusterError,
+    JobExistsError,
+    JobNotFoundError,
+    LocalClusterError,
+    StorageNotFoundError,
+    WaitTimeoutError,
+)
+
+pytestmark = pytest.mark.integration
+
+
+def document(name: str, *commands: str, instances: int = 1) -> dict[str, Any]:
+    return {
+        "protocolVersion": 2,
+        "name": name,
+        "type": "job",
+        "prerequisites": [{"type": "dockerimage", "name": "image", "uri": "python:3.11"}],
+        "taskRoles": {
+            "main": {
+                "instances": instances,
+                "dockerImage": "image",
+                "resourcePerInstance": {"cpu": 1, "memoryMB": 64, "gpu": 0},
+                "commands": list(commands),
+            }
+        },
+    }
+
+
+def end_server() -> None:
+    try:
+        core.stop_local("kill")
+    except ClusterError:
+        server = embedded.read_server_file() or {}
+        if embedded.may_run(server):
+            os.kill(server["pid"], signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENPAI_HOME", str(folder))
+        patch.delenv("PAI_SDK_CLUSTER_ALIAS", raising=False)
+        patch.chdir(folder)
+        yield folder
+        end_server()
+
+
+@pytest.fixture
+def cluster(module_home: Path) -> Cluster:
+    return Cluster.from_alias("local")
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home for a test that ends its server."""
+    monkeypatch.setenv("OPENPAI_HOME", str(tmp_path))
+    yield tmp_path
+    end_server()
+
+
+def test_a_job_is_submitted_awaited_and_described(cluster: Cluster) -> None:
+    submitted = cluster.submit(document("fails", "echo hello; exit 42"))
+    assert submitted["link"].startswith(f"{cluster.pai_uri}/jobs/")
+    [result] = cluster.wait("fails")
+    assert result == {"name": "fails", "state": "FAILED", "exit_code": 255, "user_exit_code": 42}
+    status = cluster.job_status("fails")
+    assert (status["state"], status["user"], status["exit_phrase"]) == (
+        "FAILED",
+        cluster.user,
+        "PAIRuntimeUnknownFailed",
+    )
+    assert status["task_roles"]["main"][0]["exit_code"] == 255
+    assert cluster.logs("fails") == "hello\n"
+
+
+def test_a_job_is_followed_to_its_end(cluster: Cluster) -> None:
+    cluster.submit(document("followed", "for i in 1 2 3; do echo line $i; done", "echo ü >&2"))
+    events = list(cluster.follow("followed"))
+    text = "".join(event["text"] for event in events if event["type"] == "log")
+    assert sorted(text.splitlines()) == ["line 1", "line 2", "line 3", "ü"]
+    assert (events[-1]["type"], events[-1]["state"], events[-1]["exit_code"]) == ("end", "SUCCEEDED", 0)
+
+
+def test_the_document_comes_back(cluster: Cluster) -> None:
+    sent = document("config", "true")
+    cluster.submit(sent)
+    assert cluster.job_config("config") == sent
+    with pytest.raises(JobExistsError):
+        cluster.submit(sent)
+    cluster.wait("config")
+
+
+def test_jobs_are_listed_narrowed_and_tagged(cluster: Cluster) -> None:
+    for name in ("list-a", "list-b", "list-c"):
+        cluster.submit(document(name, "true"))
+    cluster.wait(["list-a", "list-b", "list-c"])
+    cluster.add_tag("list-b", "mine")
+    assert cluster.jobs(name_only=True, tags=["mine"]) == ["list-b"]
+    assert cluster.jobs(name_only=True, keyword="list-") == ["list-c", "list-b", "list-a"]
+    page = cluster.jobs(name_only=True, keyword="list-", limit=1, offset=1)
+    assert (page, page.more) == (["list-b"], True)
+    assert set(cluster.jobs(keyword="list-")[0]) >= {"name", "user", "state", "duration_s", "tasks"}
+
+
+def test_a_running_job_is_stopped(cluster: Cluster) -> None:
+    cluster.submit(document("stopped", "sleep 600"))
+    with pytest.raises(WaitTimeoutError):
+        cluster.wait("stopped", timeout_s=0)
+    assert cluster.stop("stopped")["state"] in ("STOPPING", "STOPPED")
+    assert cluster.wait("stopped")[0]["state"] == "STOPPED"
+    assert cluster.stop("stopped")["state"] == "STOPPED"
+
+
+def test_what_is_not_there_is_not_found(cluster: Cluster) -> None:
+    for call in (
+        cluster.job_status,
+        cluster.job_config,
+        cluster.stop,
+        cluster.logs,
+        cluster.wait,
+        cluster.link,
+    ):
+        with pytest.raises(JobNotFoundError):
+            call("no-such-job")
+    with pytest.raises(JobNotFoundError):
+        list(cluster.follow("no-such-job"))
+
+
+def test_files_are_stored_and_fetched(cluster: Cluster, tmp_path: Path) -> None:
+    storage = cluster.storage()
+    (tmp_path / "tree" / "sub").mkdir(parents=True)
+    (tmp_path / "tree" / "a b.txt").write_text("a")
+    (tmp_path / "tree" / "sub" / "empty").write_text("")
+    target = f"{cluster.workspace}/tree"
+    storage.upload(str(tmp_path / "tree"), target)
+    assert [(entry["name"], entry["size_bytes"]) for entry in storage.list(target)] == [
+        ("a b.txt", 1),
+        ("sub", 0),
+    ]
+    storage.download(target, str(tmp_path / "back"))
+    assert (tmp_path / "back" / "a b.txt").read_text() == "a"
+    assert (tmp_path / "back" / "sub" / "empty").read_bytes() == b""
+    assert storage.move(f"{target}/a b.txt", f"{target}/c")["name"] == "c"
+    with storage.open(f"{target}/c") as stream:
+        assert stream.read() == b"a"
+    storage.delete(target, recursive=True)
+    with pytest.raises(StorageNotFoundError):
+        storage.status(target)
+
+
+def test_inside_a_job_the_cluster_is_found_from_the_environment(cluster: Cluster) -> None:
+    program = (
+        "from openpaisdk.core import Client, in_job_container; "
+        "client = Client.from_env(); print(in_job_container(), client.pai_uri, client.user, client.workspace)"
+    )
+    root = str(Path(core.__file__).parents[1])
+    cluster.submit(document("inside", f"PYTHONPATH={root} {sys.executable} -c '{program}'"))
+    cluster.wait("inside")
+    expected = f"True {cluster.pai_uri} {cluster.user} {cluster.workspace}\n"
+    assert cluster.logs("inside") == expected
+
+
+def test_many_threads_share_one_client(cluster: Cluster) -> None:
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            cluster.submit(document(f"thread-{number}", "true"))
+            assert cluster.wait(f"thread-{number}")[0]["state"] == "SUCCEEDED"
+        except BaseException as exc:
+            failures.append(exc)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_server_that_was_killed_is_started_again(own_home: Path) -> None:
+    cluster = Cluster.from_alias("local")
+    cluster.submit(document("before", "true"))
+    cluster.wait("before")
+    before = embedded.read_server_file()
+    assert before is not None
+    os.kill(before["pid"], signal.SIGKILL)
+    assert embedded.wait_gone(before["pid"], 30)
+    assert cluster.jobs(name_only=True) == ["before"]
+    assert Cluster.from_alias("local").jobs(name_only=True) == ["before"]
+    after = embedded.read_server_file()
+    assert after is not None
+    assert (after["port"], after["token"]) == (before["port"], before["token"])
+
+
+def test_commands_that_come_at_once_start_one_server(own_home: Path) -> None:
+    program = "from openpaisdk import embedded; print(embedded.ensure_running()['pid'])"
+    root = str(Path(core.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root}
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(4)
+    ]
+    pids = {process.communicate(timeout=60)[0].strip() for process in started}
+    assert len(pids) == 1
+
+
+def test_a_server_that_is_stopped_while_one_waits_stays_stopped(own_home: Path) -> None:
+    cluster = Cluster.from_alias("local")
+    cluster.submit(document("long", "sleep 600"))
+    seen: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            cluster.wait("long")
+        except ClusterConnectionError as exc:
+            seen.append(exc)
+
+    events = cluster.follow("long")
+    assert next(events)["type"] == "state"
+    thread = threading.Thread(target=wait)
+    thread.start()
+    with pytest.raises(LocalClusterError, match="running"):
+        core.stop_local()
+    assert core.stop_local("kill")["running"] is False
+    thread.join(30)
+    assert not thread.is_alive()
+    assert embedded.status()["running"] is False
+    events.close()  # type: ignore[attr-defined]
