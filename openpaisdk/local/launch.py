@@ -8,7 +8,6 @@ import socket
 import uuid
 from collections.abc import Iterable
 
-from openpaisdk._files import replace_file
 from openpaisdk.constants import (
     OUTPUT_DIR_VARIABLE,
     OUTPUT_FOLDER,
@@ -17,7 +16,7 @@ from openpaisdk.constants import (
     TOKEN_FILE_VARIABLE,
     WORKSPACE_VARIABLE,
 )
-from openpaisdk.local.executors.process import Launch
+from openpaisdk.local.executors.process import Launch, write_private
 from openpaisdk.local.home import LocalHome, TaskFiles
 from openpaisdk.local.live import LiveJob
 from openpaisdk.local.machine import TaskKey
@@ -89,7 +88,7 @@ class Launcher:
         """Return what the executor needs, with the attempt's token written to its file.
 
         Raises:
-            ConfigError: The token's file cannot be written.
+            OSError: The token's file cannot be written.
         """
         entrypoint = job.role(task.key).entrypoint
         if job.secrets:
@@ -102,7 +101,7 @@ class Launcher:
         # An empty list keeps every device from a task that asked for none, as on a real cluster.
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, task.gpus))
         if token:
-            replace_file(files.token, token.encode(), mode=0o600)
+            write_private(files.token, token)
             environment[TOKEN_FILE_VARIABLE] = files.token
         script = f"{_SCRIPT_HEAD}{entrypoint}\n"
         return Launch(pod_uid=task.pod_uid, script=script, environment=environment)

@@ -40,7 +40,7 @@ from openpaisdk.local.machine import (
     TaskKey,
     step,
 )
-from openpaisdk.local.outputs import has_outputs, store_outputs
+from openpaisdk.local.outputs import has_entries, has_outputs, store_outputs
 from openpaisdk.local.records import (
     COMPLETION_CODE,
     AttemptRecord,
@@ -222,7 +222,7 @@ class Lifecycle:
         files = self._home.task(task.pod_uid)
         token = ""
         try:
-            os.makedirs(files.folder, mode=0o700, exist_ok=True)
+            self._executor.make_folder(task.pod_uid)
             token = self.issue_token(live.record.user, self._launcher.job_folder(live))
             note(files, f"image {live.role(task.key).docker_image_uri!r} {IMAGE_NOTE}")
             task.pid = self._executor.start(self._launcher.launch(live, task, files, token))
@@ -282,7 +282,7 @@ class Lifecycle:
         running.log.finish()
         names = running.live.output_names
         wanted = has_outputs(running.files.output, names)
-        if wanted or not _remove_empty(running.files.work):
+        if wanted or has_entries(running.files.work):
             task = self._loop.create_task(self._store_outputs(running, code, names if wanted else None))
             self._finishing.add(task)
             task.add_done_callback(self._finishing.discard)
@@ -303,7 +303,7 @@ class Lifecycle:
         for complaint in complaints:
             note(files, complaint)
             self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
-        for folder in (files.work, files.output):
+        for folder in (files.work, files.output):  # what was to be kept is on storage now
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         self._task_over(running, code)
 
@@ -313,10 +313,9 @@ class Lifecycle:
         self._idle.set()
         self.pool.give_back(running.request, task.gpus)
         self.revoke_token(running.token)
-        # The script holds the job's secrets in clear text.
-        for path in (running.files.token, *([running.files.script] if live.secrets else [])):
+        if live.secrets:  # the script holds them in clear text
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+                os.unlink(running.files.script)
         if self._closed and not running.kill_wanted:
             return  # it ended with the server: the next one finds it gone, as after a reboot
         task.outcome = self._outcome(running, user_code)
@@ -482,17 +481,6 @@ def note(files: TaskFiles, line: str) -> None:
 def now_ms() -> int:
     """Return this moment as the REST API writes moments."""
     return int(time.time() * 1000)
-
-
-def _remove_empty(folder: str) -> bool:
-    """Remove a folder when there is nothing in it; whether it is gone."""
-    try:
-        os.rmdir(folder)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
 
 
 def _no_token(_user: str, _path: str) -> str:

@@ -11,10 +11,16 @@ from collections.abc import Iterator, Sequence
 
 def has_outputs(folder: str, names: Sequence[str]) -> bool:
     """Whether there can be anything to store."""
-    if names:
-        return True
-    with os.scandir(folder) as entries:
-        return next(entries, None) is not None
+    return bool(names) or has_entries(folder)
+
+
+def has_entries(folder: str) -> bool:
+    """Whether there is anything in a folder, which a task may also have removed."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except FileNotFoundError:
+        return False
 
 
 def store_outputs(work: str, output: str, names: Sequence[str], target: str) -> list[str]:
@@ -36,7 +42,7 @@ def store_outputs(work: str, output: str, names: Sequence[str], target: str) -> 
             complaints.append(f"output {name!r} is not there")
         for relative in found:
             complaints += _store(work, relative, target)
-    for entry in sorted(os.listdir(output)):
+    for entry in sorted(os.listdir(output)) if os.path.isdir(output) else ():
         complaints += _store(output, entry, target)
     return complaints
 

@@ -107,10 +107,8 @@ class ProcessExecutor:
         Raises:
             OSError: A folder, file or process could not be made; nothing runs then.
         """
-        files = self._home.task(launch.pod_uid)
-        for folder in (files.folder, files.work, files.output):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        _write(files.script, launch.script)
+        files = self.make_folder(launch.pod_uid)
+        write_private(files.script, launch.script)
         descriptors = []
         try:
             for path in (files.lock, files.stdout, files.stderr):
@@ -132,6 +130,18 @@ class ProcessExecutor:
                 os.close(descriptor)
         self._follow(_Running(launch.pod_uid, process.pid, files, process))
         return process.pid
+
+    def make_folder(self, pod_uid: str) -> TaskFiles:
+        """Make the folders of a task attempt where they are missing.
+
+        Raises:
+            OSError: They cannot be made.
+        """
+        files = self._home.task(pod_uid)
+        for folder in (files.folder, files.work, files.output):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700)
+        return files
 
     def trace(self, pod_uid: str) -> Trace:
         """Return what became of a task attempt of an earlier server."""
@@ -254,7 +264,10 @@ def _ignore(_pod_uid: str, _code: int | None) -> None:
     """Stand in for a listener that has not come yet."""
 
 
-def _write(path: str, text: str) -> None:
+def write_private(path: str, text: str) -> None:
+    """Write a file that only its owner can read; it need not outlive the machine, so no time is lost on
+    syncing.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
