@@ -6,7 +6,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Mapping
-from math import isfinite
 from typing import Any
 
 from openpaisdk.spec._problems import WARNING, Problem, make_problem, suggest
@@ -24,6 +23,7 @@ from openpaisdk.spec.references import (
 PRIORITY_CLASSES = ("prod", "test", "oppo")
 MOST_TASKS = 10_000
 _LONGEST_ROLE = 63
+_LARGEST = 2**31 - 1
 _PORTABLE_ROLE = re.compile(r"[a-z][a-z0-9]*")
 _BOOLEAN_WORDS = ("yes", "no", "on", "off", "true", "false")
 
@@ -88,10 +88,10 @@ def _check_numbers(path: Path, role: Mapping[str, Any]) -> Iterator[Problem]:
     resources = role["resourcePerInstance"]
     for key, least in (("cpu", 1), ("memoryMB", 1), ("gpu", 0)):
         value = resources[key]
-        if value < least or not isfinite(value):
+        if not least <= value <= _LARGEST:
             yield _warn(
                 (*path, "resourcePerInstance", key),
-                f"expected at least {least}; got {javascript_text(value)}",
+                f"expected a number from {least} on that machines have; got {javascript_text(value)}",
             )
     if "ports" in resources and not isinstance(resources["ports"], dict):
         yield _warn(

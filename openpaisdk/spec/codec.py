@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 from openpaisdk.spec.model import Completion, JobSpec, Resources, TaskRole
@@ -15,6 +14,7 @@ from openpaisdk.spec.references import as_mapping, javascript_text, render_comma
 DEFAULT_VIRTUAL_CLUSTER = "default"
 DEFAULT_SHM_MB = 512
 _LARGEST = 2**31 - 1
+"""Numbers beyond it, which no cluster has, are taken for it."""
 
 
 def job_spec_from_document(document: Mapping[str, Any]) -> JobSpec:
@@ -83,6 +83,4 @@ def _integer(value: float | None, default: int = 0) -> int:
     """Return a number of the document as int; what JSON schema calls an integer may be 2.0, or infinite."""
     if value is None:
         return default
-    if isinstance(value, float) and not isfinite(value):
-        return _LARGEST if value > 0 else -_LARGEST
-    return int(value)
+    return int(max(-_LARGEST, min(value, _LARGEST)))

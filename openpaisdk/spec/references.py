@@ -172,7 +172,7 @@ def javascript_number(value: float) -> str:
     try:
         number = float(value)
     except OverflowError:
-        number = math.copysign(math.inf, value)
+        number = math.inf if value > 0 else -math.inf
     if math.isnan(number):
         return "NaN"
     if math.isinf(number):

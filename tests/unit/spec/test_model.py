@@ -166,3 +166,9 @@ def test_the_environment_is_that_of_the_platform_in_both_spellings_of_a_role():
     )
     assert worker["NVIDIA_VISIBLE_DEVICES"] == "none"
     assert worker["PAI_CURRENT_CONTAINER_IP"] == ""
+
+
+@pytest.mark.parametrize("huge", [float("inf"), 10**400, 1e300])
+def test_numbers_beyond_any_cluster_do_not_break_the_job(huge):
+    spec = job_spec_from_document(_document(taskRetryCount=huge) | {"jobRetryCount": huge})
+    assert spec.job_retry_count == spec.task_roles[0].task_retry_count == 2**31 - 1
