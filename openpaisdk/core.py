@@ -180,10 +180,15 @@ class Cluster:
             raise ConfigError(
                 f"cluster {alias!r} has no pai_uri", hint=f"opai cluster edit {alias} --pai-uri http://…"
             )
+        user = entry.get("user")
+        if user is None and entry.get("passwd"):
+            from openpaisdk.config.settings import Settings
+
+            user = Settings.load().get("user")
         return cls(
             uri,
             alias=alias,
-            user=entry.get("user"),
+            user=user,
             password=entry.get("passwd"),
             token=entry.get("token"),
             hdfs_web_uri=entry.get("hdfs_web_uri"),
@@ -277,8 +282,7 @@ class Cluster:
     # --- the cluster ---------------------------------------------------------------------------
 
     def login(self) -> dict[str, Any]:
-        """Log in and return ``{"user", "admin", "token"}``; the token is a ``Secret`` that the caller may
-        store.
+        """Log in and return ``{"user", "admin", "token"}``; the token, a ``Secret``, may be stored.
 
         With a token and no password the token is checked instead.
 
@@ -494,8 +498,7 @@ class Cluster:
     # --- waiting and logs ----------------------------------------------------------------------
 
     def wait(self, names: Iterable[str] | str, timeout_s: float | None = None) -> list[dict[str, Any]]:
-        """Block until every job has ended and return ``{"name", "state", "exit_code", "user_exit_code"}``
-        of each.
+        """Block until every job has ended; return ``name, state, exit_code, user_exit_code`` of each.
 
         A failed job is an answer, not an error. The embedded cluster answers at the moment of the end;
         others are asked again and again, at growing intervals up to ten seconds.
@@ -647,8 +650,7 @@ class Cluster:
         )
 
     def link(self, name: str) -> str:
-        """Return the address of a job's page; on the embedded cluster it is good for ten minutes and one
-        use."""
+        """Return the address of a job's page; the embedded cluster's is good for ten minutes and one use."""
         job = self.job_id(name)
         if self.is_embedded:
             try:
@@ -747,8 +749,7 @@ def stop_local(mode: str = "refuse", *, timeout_s: float = 60.0) -> dict[str, An
 
 
 def local_credentials() -> dict[str, Any]:
-    """Return address, user, password and token of the embedded cluster for another client, starting it if
-    need be."""
+    """Return address, user, password and token of the embedded cluster, starting it if need be."""
     return Cluster(alias=LOCAL_ALIAS).rest.extension("GET", "/credentials")
 
 

@@ -21,8 +21,7 @@ _started: list[int] = []
 
 
 def read_server_file(home: str | None = None) -> dict[str, Any] | None:
-    """Return what the server wrote about itself, or ``None`` when there never was one; it may have ended
-    since.
+    """Return what the server wrote about itself, ``None`` when there was none; it may have ended since.
 
     Args:
         home: The folder of settings, by default ``$OPENPAI_HOME`` or ``~/.openpai``.
@@ -35,8 +34,7 @@ def read_server_file(home: str | None = None) -> dict[str, Any] | None:
 
 
 def may_run(server: Mapping[str, Any] | None) -> bool:
-    """Tell whether the server that wrote ``server`` has a living process; costs a microsecond and no
-    connection."""
+    """Tell whether the server has a living process; costs a microsecond and no connection."""
     pid = server.get("pid") if server is not None else None
     if not isinstance(pid, int):
         return False
@@ -85,8 +83,8 @@ def ensure_running(options: Mapping[str, Any] | None = None, *, home: str | None
 
     Args:
         options: What a server that is started now is told (``port``, ``cpu``, ``gpu``, ``memory_mb``,
-            ``pass_env``,
-            ``virtual_clusters``); kept for later starts. A server that runs already is left as it is.
+            ``pass_env``, ``virtual_clusters``); it keeps them for later starts. A server that runs already is
+            left as it is.
         home: The folder of settings, by default ``$OPENPAI_HOME`` or ``~/.openpai``.
 
     Raises:
@@ -233,8 +231,7 @@ def _start(folder: str, words: list[str]) -> dict[str, Any]:
 
 
 def _read_word(descriptor: int) -> dict[str, Any] | None:
-    """Return the line of JSON that the server writes; ``None`` when it ends, or takes too long, without
-    one."""
+    """Return the JSON line that the server writes; ``None`` when it ends or takes too long without one."""
     import json
     import select
     import time

@@ -77,8 +77,7 @@ class ClusterBook:
         raise self._unknown(alias)
 
     def choose(self, alias: str | None) -> str:
-        """Return the alias to use when ``alias`` is what was asked for: the only cluster defined, else
-        ``local``.
+        """Return ``alias`` if it is known; ``None`` stands for the only cluster defined, else ``local``.
 
         Raises:
             ConfigError: None was asked for, and several are defined.

@@ -69,8 +69,7 @@ class Settings:
         return cls(os.environ if environ is None else environ, project, folder, warnings)
 
     def get(self, name: str) -> Any:
-        """Return the value of a setting in its type: ``cpu`` and ``gpu`` int, ``sdk-install`` bool, others
-        text.
+        """Return a setting in its type: ``cpu`` and ``gpu`` int, ``sdk-install`` bool, others text.
 
         Raises:
             UnknownSettingError: There is no such setting.
@@ -90,8 +89,7 @@ class Settings:
         return found
 
     def project_folder(self) -> str:
-        """Return the project's ``.openpai`` folder, which need not exist yet: the nearest one, else the
-        working directory's."""
+        """Return the nearest ``.openpai`` folder, else the working directory's, which need not exist yet."""
         return self._project or os.path.join(self._start, HOME_FOLDER)
 
     def set(self, pairs: Mapping[str, Any], everywhere: bool = False) -> list[dict[str, Any]]:
@@ -239,8 +237,7 @@ def _unknown(name: str) -> str:
 def _find_project(start: str, warnings: list[str]) -> str | None:
     """Return the nearest ``.openpai`` folder from ``start`` up to the root of the project.
 
-    The search ends below the home folder and at the root of a git repository; the home's own folder is not
-    a project.
+    The search ends below the home folder, whose own is not a project, and at the root of a git repository.
     """
     home = os.path.expanduser("~")
     home_settings = os.path.abspath(home_folder())
@@ -259,8 +256,7 @@ def _find_project(start: str, warnings: list[str]) -> str | None:
 
 
 def _is_ours(folder: str) -> bool:
-    """Tell whether the folder, and a link to it, belong to this user; one that does not exist is nobody's
-    yet."""
+    """Tell whether the folder, and a link to it, are this user's; a missing one is nobody's yet."""
     if not hasattr(os, "geteuid"):
         return True
     try:

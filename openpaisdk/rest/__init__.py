@@ -1,3 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""How to talk to a rest-server: requests, replies, errors. Knows ``errors``, ``constants`` and ``spec``,
-nothing above."""
+"""How to talk to a rest-server: requests, replies, errors. Knows L0 and ``spec`` only."""

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-# The C module below ``socket``: the Python layer above it costs as much start-up time as the rest of this
-# client.
+# The C module below ``socket``: the Python layer above it would double the start-up time of this client.
 import _socket
 
 from openpaisdk.rest.transport import IDEMPOTENT, Response, Transport, TransportError
@@ -38,8 +37,7 @@ class SocketTransport(Transport):
             try:
                 return self._exchange(connection, idle, request, message)
             except TransportError as exc:
-                # The server may have closed a connection that lay idle just when we used it: once more,
-                # afresh.
+                # The server may have closed an idle connection just when we used it: once more, afresh.
                 if exc.kind != "reset" or connection.has_answered or request.method not in IDEMPOTENT:
                     raise
         connection = _Connection(url, request.timeout[0])

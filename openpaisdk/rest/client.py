@@ -84,8 +84,7 @@ class RestClient:
         self.origin = url.origin
         is_direct = url.port == _DIRECT_PORT and not path
         self._prefix = path if path.endswith(GATEWAY_PREFIX) or is_direct else path + GATEWAY_PREFIX
-        # Logs are served by the gateway, which is on the host's own port when the rest-server is addressed
-        # itself.
+        # Logs come from the gateway, which is at the usual port when the rest-server itself is addressed.
         host = f"[{url.host}]" if ":" in url.host else url.host
         self.gateway = (
             f"{url.scheme}://{host}" if is_direct else url.origin + path.removesuffix(GATEWAY_PREFIX)
@@ -106,8 +105,7 @@ class RestClient:
         stream: bool = False,
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> Response:
-        """Send a request below the API (or, from ``/local/v1`` on, to the embedded cluster) and return its
-        success.
+        """Send a request and return the answer when it is a success.
 
         Args:
             method: HTTP method.
@@ -221,8 +219,7 @@ class RestClient:
         """Log in with user and password; return the server's answer without its token.
 
         Raises:
-            AuthenticationError: User or password is wrong or not known, or the cluster wants another way to
-                log in.
+            AuthenticationError: User or password is wrong or not known, or the cluster takes no passwords.
         """
         if self._password is None or not self.user:
             raise AuthenticationError(
@@ -247,8 +244,7 @@ class RestClient:
         return {name: item for name, item in reply.items() if name != "token"}
 
     def _login_elsewhere(self, value: dict[str, str]) -> Any:
-        """Log in where ``authn/basic`` is missing: on an OIDC cluster there is no way, on an old one
-        another (§2, §15)."""
+        """Log in where ``authn/basic`` is missing: an old cluster, or one with OIDC (§2, §15)."""
         if self.info().get("authnMethod") == "OIDC":
             raise AuthenticationError(
                 f"{self.label} takes no passwords: it logs in through an identity provider",
@@ -347,8 +343,7 @@ class RestClient:
         return reply if isinstance(reply, dict) else {}
 
     def job_detail(self, job: str, attempt: int | None = None) -> dict[str, Any]:
-        """Return a job as the server describes it (§5.3); ``attempt`` counts from 0, ``None`` is the
-        latest."""
+        """Return a job as the server describes it (§5.3); ``attempt`` is from 0, ``None`` the latest."""
         suffix = "" if attempt is None else f"/attempts/{attempt}"
         return self._object(f"/jobs/{quote(job)}{suffix}", job=job)
 
@@ -396,8 +391,7 @@ class RestClient:
     # --- logs ----------------------------------------------------------------------------------
 
     def log_locations(self, path: str, *, tail: bool = False) -> dict[str, str]:
-        """Return the addresses of a task attempt's logs by name; they are good for about two minutes
-        (§5.11)."""
+        """Return the addresses of a task attempt's logs by name, good for about two minutes (§5.11)."""
         found = self._object(path + ("?tail-mode=true" if tail else "")).get("locations")
         items = found if isinstance(found, list) else []
         return {str(item["name"]): str(item["uri"]) for item in items if isinstance(item, dict)}
@@ -405,8 +399,7 @@ class RestClient:
     def read_log(self, uri: str, *, start: int = 0) -> Response:
         """Open a log at one of the addresses that the server gave, from byte ``start`` on.
 
-        The answer's status is 200, 206 (a part), 416 (there is nothing from ``start`` on) or 404; no token
-        is sent.
+        The answer's status is 200, 206 (a part), 416 (nothing from ``start`` on) or 404.
         """
         url = uri if "://" in uri else self.gateway + uri
         headers = {"User-Agent": f"openpaisdk/{VERSION}"}

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Turning what a server or a transport says went wrong into the errors of this package (rest-api-v2 §1.1,
-§1.2, §16)."""
+"""Turning what went wrong at a server or on the way into errors of this package (rest-api-v2 §1.1, §16)."""
 
 from __future__ import annotations
 
@@ -36,8 +35,7 @@ _CONNECTION_HINTS = {
 
 
 class Refusal:
-    """What a server answered instead of doing what was asked: ``code`` and ``message`` as far as it sent
-    them."""
+    """What a server answered instead of doing what was asked; ``code`` where it sent one."""
 
     __slots__ = ("code", "is_null", "message")
 

@@ -198,8 +198,7 @@ def _locations(client: RestClient, task: dict[str, Any], *, tail: bool = False) 
 
 
 def _last_part(client: RestClient, task: dict[str, Any], stream: str) -> tuple[bytes | None, int]:
-    """Return the end of a log (16 KiB) and its whole length, or ``None`` when the server does not tell the
-    length."""
+    """Return the end of a log (16 KiB) and its whole length; ``None`` when that is not told."""
     uri = _locations(client, task, tail=True).get(stream)
     if uri is None:
         return b"", 0

@@ -25,8 +25,7 @@ def moment(milliseconds: Any) -> str | None:
 
 
 def job_item(item: dict[str, Any], *, now_ms: float) -> dict[str, Any]:
-    """Return one entry of ``job list``; ``duration_s`` runs from the start, or from submission while
-    waiting."""
+    """Return one entry of ``job list``; a waiting job's ``duration_s`` runs from its submission."""
     submitted = item.get("submissionTime") or item.get("createdTime")
     started = item.get("launchedTime") or submitted
     ended = item.get("completedTime") or now_ms
@@ -109,8 +108,7 @@ def virtual_cluster(name: str, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def containers(detail: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what following logs needs of each task: role, index, attempt, pod id, log path, whether it has
-    begun."""
+    """Return what reading logs needs of each task: who it is, where its log is, whether it has begun."""
     attempt = _dict(detail.get("jobStatus")).get("attemptId") or 0
     found = []
     for role, value in _dict(detail.get("taskRoles")).items():

@@ -28,8 +28,7 @@ def send_with_retries(
     """Send, and send again what may be sent again.
 
     Idempotent requests are repeated when the connection broke or a gateway answered 502, 503 or 504; any
-    request that the server turned away with 429 is repeated when the waits it asks for add up to less than
-    a minute.
+    request turned away with 429 is repeated while the waits that it asks for are less than a minute.
 
     Args:
         transport: What sends.

@@ -27,8 +27,7 @@ class TransportError(Exception):
     """No complete response came; the client turns it into an error for the user.
 
     ``kind`` is ``refused`` (nothing listens), ``dns`` (no such host), ``connect-timeout``,
-    ``read-timeout``, ``reset`` (broken off) or ``tls``. ``sent`` is false where the server cannot have seen
-    the request.
+    ``read-timeout``, ``reset`` (broken off) or ``tls``. ``sent`` is false where it cannot have been seen.
     """
 
     def __init__(self, kind: str, message: str, *, sent: bool) -> None:

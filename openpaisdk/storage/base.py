@@ -60,8 +60,7 @@ class Storage(ABC):
 
     @abstractmethod
     def delete(self, remote_path: str, recursive: bool = False) -> Entry:
-        """Delete a file or an empty folder, or for ``recursive`` a folder with all it holds; return what it
-        was.
+        """Delete a file or an empty folder, for ``recursive`` one with all it holds; return what it was.
 
         Raises:
             StorageNotFoundError: There is none of this name.
@@ -126,8 +125,7 @@ class Storage(ABC):
     def download(self, remote_path: str, local_path: str, overwrite: bool = False) -> Entry:
         """Fetch a file or folder; into an existing folder it goes under its own name.
 
-        A file comes into place when it is whole. What the storage calls its files never leads out of the
-        target.
+        A file comes into place when it is whole. No name on the storage leads out of the target.
 
         Args:
             remote_path: What to fetch.

@@ -31,8 +31,7 @@ class Registry:
         self._targets = dict(_BUILT_IN)
 
     def register(self, scheme: str, target: str, *, replace: bool = False) -> None:
-        """Let ``module:Class`` serve a scheme; its constructor takes the address, ``user``, ``token``,
-        ``verify``.
+        """Let ``module:Class`` serve a scheme; it is called with the address, user, token and verify.
 
         Raises:
             ConfigError: The scheme is served already, and ``replace`` is false.
@@ -85,8 +84,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 def web_address(uri: str) -> tuple[str, str | None]:
     """Return the http address behind an address of WebHDFS or HDFS, and the user that it names.
 
-    ``hdfs://`` addresses name the port for Hadoop's own protocol; the web interface is taken to be at its
-    usual port.
+    ``hdfs://`` addresses name the port of Hadoop's own protocol; the usual web port is taken instead.
     """
     scheme, _, rest = uri.partition("://")
     authority, slash, path = rest.partition("/")

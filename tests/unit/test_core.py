@@ -173,6 +173,12 @@ def test_an_entry_without_an_address_is_an_error(home: Path) -> None:
         Cluster.from_alias("prod")
 
 
+def test_the_setting_fills_in_a_user_for_a_password(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clusters(home, prod={"pai_uri": "http://pai.example", "passwd": "hunter2"})
+    monkeypatch.setenv("PAI_SDK_USER", "dora")
+    assert Cluster.from_alias("prod").user == "dora"
+
+
 def test_the_embedded_cluster_is_there_without_any_definition(
     local: Cluster, transport: FakeTransport
 ) -> None:
