@@ -13,7 +13,7 @@ from typing import Any
 
 from openpaisdk.errors import SpecError
 from openpaisdk.spec._cross import find_failures
-from openpaisdk.spec._problems import ERROR, Problem, make_problem, structural_problems, write_path
+from openpaisdk.spec._problems import ERROR, Problem, structural_problems, write_path
 from openpaisdk.spec._structure import structural_faults
 from openpaisdk.spec._warnings import find_warnings, warn_about_masking
 from openpaisdk.spec.wire import parse_wire
@@ -34,8 +34,7 @@ def validate_text(
     try:
         value, marks = load_yaml(text, file=file)
     except YamlError as exc:
-        problem = make_problem(ERROR, "yaml", (), exc.reason)
-        return None, [_placed(problem, file, (exc.line, exc.column))]
+        return None, exc.problems
     problems = validate_document(value, marks=marks, file=file)
     if not isinstance(value, dict):
         return None, problems

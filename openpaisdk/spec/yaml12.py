@@ -11,6 +11,9 @@ from openpaisdk.spec._yaml.cursor import YamlError
 from openpaisdk.spec._yaml.reader import EntryMarks, Reader
 from openpaisdk.spec._yaml.writer import dump_yaml
 
+_MOST_NODES = 1_000_000
+"""Beyond it, aliases of aliases would let a small text fill the memory of whoever writes its value."""
+
 __all__ = ["Marks", "YamlError", "dump_yaml", "load_yaml"]
 
 
@@ -70,12 +73,33 @@ def load_yaml(text: str | bytes, *, file: str | None = None) -> tuple[Any, Marks
         text = text.decode("utf-8", "replace")
     reader = Reader(text)
     try:
+        root = _read_only_document(reader)
+    except YamlError as exc:
+        raise YamlError(
+            exc.reason, line=exc.line, column=exc.column, server_text=exc.server_text, file=file
+        ) from None
+    return root, Marks(reader.text, root, reader.marks)
+
+
+def _read_only_document(reader: Reader) -> Any:
+    try:
         documents = reader.read_documents()
-    except RecursionError as exc:
-        error = reader.error("the document is nested too deeply")
-        raise error from exc
+    except RecursionError:
+        raise reader.error("the document is nested too deeply") from None
     if len(documents) > 1:
         reason = "expected a single document in the stream, but found more"
         raise YamlError(reason, line=1, column=1, server_text=reason)
     root = documents[0] if documents else None
-    return root, Marks(reader.text, root, reader.marks)
+    if reader.has_aliases and _written_size(root, {}) > _MOST_NODES:
+        raise reader.error("the document is too large once its aliases are written out")
+    return root
+
+
+def _written_size(value: Any, known: dict[int, int]) -> int:
+    """Count the nodes of a value as if each alias were a copy; ``known`` holds what is counted already."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        items = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_written_size(item, known) for item in items)
+    return known[id(value)]

@@ -29,8 +29,21 @@ class YamlError(SpecError):
     ``column`` count from 1.
     """
 
-    def __init__(self, reason: str, *, line: int, column: int, server_text: str) -> None:
-        super().__init__(f"{reason} (line {line}, column {column})")
+    def __init__(
+        self, reason: str, *, line: int, column: int, server_text: str, file: str | None = None
+    ) -> None:
+        problem = {
+            "severity": "error",
+            "keyword": "yaml",
+            "path": "",
+            "message": reason,
+            "hint": None,
+            "file": file,
+            "line": line,
+            "column": column,
+        }
+        where = f"line {line}, column {column}" + (f" of {file!r}" if file else "")
+        super().__init__(f"{reason} ({where})", problems=[problem])
         self.reason = reason
         self.line = line
         self.column = column

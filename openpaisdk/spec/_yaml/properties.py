@@ -25,6 +25,7 @@ class PropertyReader(Cursor):
         self.tag: str | None = None
         self.anchor: str | None = None
         self.result: Any = None
+        self.has_aliases = False
         self._anchors: dict[str, Any] = {}
         self._open: set[int] = set()
         self._tag_prefixes: dict[str, str] = {}
@@ -171,6 +172,7 @@ class PropertyReader(Cursor):
         if name not in self._anchors:
             raise self.error(f'unidentified alias "{name}"')
         self.result = self._anchors[name]
+        self.has_aliases = True
         if id(self.result) in self._open:
             # the server would go on and fail later, or never end
             raise self.error(f'alias "{name}" stands within the node that it names')

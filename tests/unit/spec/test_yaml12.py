@@ -164,3 +164,18 @@ def test_json_is_read_quickly_only_where_yaml_agrees(text):
     quick = parse_wire(text)
     if quick is not None:
         assert repr(quick) == repr(load_yaml(text)[0])
+
+
+def test_aliases_cannot_make_a_small_text_fill_the_memory():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 8)}]" for n in range(1, 12)]
+    with pytest.raises(YamlError) as caught:
+        load_yaml("\n".join(lines), file="laughs.yaml")
+    assert "too large" in caught.value.reason
+    assert caught.value.problems[0]["file"] == "laughs.yaml"
+    assert "of 'laughs.yaml'" in str(caught.value)
+
+
+def test_ordinary_aliases_are_shared():
+    value, _ = load_yaml("a: &x [1]\nb: *x\n")
+    assert value["a"] is value["b"]
