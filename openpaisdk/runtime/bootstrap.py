@@ -321,12 +321,24 @@ def interpreter():
         sys.base_prefix,
         platform.machine(),
         outer_folders(),
+        sees_base(),
     ]
 
 
 def outer_folders():
     """Folders of the interpreter's own packages, when it stands in a virtual environment itself."""
     return site.getsitepackages() if sys.prefix != sys.base_prefix else []
+
+
+def sees_base():
+    """Whether the interpreter sees the packages of the installation below it, as an environment may not."""
+    if sys.prefix == sys.base_prefix:
+        return True
+    try:
+        with open(os.path.join(sys.prefix, "pyvenv.cfg"), encoding="utf-8") as file:
+            return re.search(r"(?mi)^include-system-site-packages\s*=\s*true", file.read()) is not None
+    except OSError:
+        return True
 
 
 def read_requirements(files):
@@ -397,7 +409,7 @@ def build(folder, files, packages):
         # before 3.7.3 an environment of an environment would not find the standard library
         sys.executable = os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])
     try:
-        venv.EnvBuilder(system_site_packages=True, symlinks=True, with_pip=False).create(folder)
+        venv.EnvBuilder(system_site_packages=sees_base(), symlinks=True, with_pip=False).create(folder)
     except (OSError, subprocess.CalledProcessError, SystemExit) as error:
         raise Failure(INSTALL_FAILED, "cannot make a virtual environment: " + str(error)) from None
     python = os.path.join(folder, "bin", "python3")
@@ -421,7 +433,7 @@ def add_outer(python):
     query = "import site; print(site.getsitepackages()[0])"
     place = subprocess.check_output([python, "-I", "-c", query]).decode().strip()
     with open(os.path.join(place, "openpaisdk-outer.pth"), "w") as file:
-        file.write("import site; [site.addsitedir(folder) for folder in %r]\n" % (folders,))
+        file.write("import site; list(map(site.addsitedir, %r))\n" % (folders,))
 
 
 def pip_command(own, python):

@@ -349,6 +349,24 @@ def test_the_environment_sees_the_packages_of_the_interpreter_and_its_scripts(ta
     assert done.stdout.startswith(str(task.folder / "cache"))
 
 
+def test_an_environment_of_an_environment_sees_what_that_one_sees(task, index, tmp_path):
+    outer = tmp_path / "outer"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(outer)], check=True)
+    (packages,) = outer.glob("lib/python*/site-packages")
+    (packages / "outerpackage.py").write_text("")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "linkedpackage.py").write_text("")
+    (packages / "editable.pth").write_text(f"{tmp_path / 'linked'}\n")
+    (packages / "firstpackage.py").write_text("VALUE = 'older'\n")
+    task.environment["PATH"] = f"{outer / 'bin'}:{os.environ['PATH']}"
+    done = task.run(
+        'python -c "import firstpackage, outerpackage, linkedpackage; print(firstpackage.VALUE)"',
+        packages=["firstpackage"],
+    )
+    assert (done.returncode, done.stdout) == (0, "one\n"), done.stderr
+    assert "Error processing" not in done.stderr
+
+
 def test_nothing_is_made_where_there_are_no_packages(task, sources):
     done = task.run('command -v python3; echo "${VIRTUAL_ENV:-none}"', code="sources.tar.gz")
     assert done.stdout.split() == [str(Path(sys.executable).parent / "python3"), "none"]
