@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timezone
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quote
 from typing import Any
 
@@ -30,6 +31,7 @@ from openpaisdk.spec.exit_codes import exit_spec
 NODE_NAME = os.uname().nodename if hasattr(os, "uname") else "localhost"
 
 
+@lru_cache(maxsize=2048)
 def framework_id(framework: str) -> str:
     """Return the internal name of a job, the md5 of ``user~job`` (rest-api-v2 §3)."""
     return hashlib.md5(framework.encode(), usedforsecurity=False).hexdigest()

@@ -67,7 +67,8 @@ def bind(wanted: int | None, last: int | None) -> socket.socket:
     """
     candidates = [wanted] if wanted else [last, 0] if last else [0]
     for port in candidates:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Naming the protocol lets asyncio switch Nagle's algorithm off, which costs 40 ms an answer.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
