@@ -167,5 +167,7 @@ class MissingExtraError(OpenPaiError, ImportError):
     """A feature needs packages that are not installed; ``extra`` names the pip extra that has them."""
 
     def __init__(self, what: str, *, extra: str) -> None:
-        super().__init__(f"{what} needs packages that are not installed", hint=f"pip install 'openpaisdk[{extra}]'")
+        super().__init__(
+            f"{what} needs packages that are not installed", hint=f"pip install 'openpaisdk[{extra}]'"
+        )
         self.extra = extra

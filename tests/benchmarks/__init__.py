@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What things cost: ratios against a baseline that runs in turn with them. ``make bench`` prints the table."""
+"""What things cost, as ratios against a baseline that runs in turn with them: ``make bench``."""
