@@ -14,11 +14,11 @@ import os
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 SCHEMA_FILE = os.path.join(os.path.dirname(__file__), "schemas", "job_v2.json")
 Path = tuple[Any, ...]
 _IDENTIFIER = re.compile(r"[a-zA-Z$_][a-zA-Z$_0-9]*")
+_NOT_IN_URI = re.compile(r"[^A-Za-z0-9_.!~*'()-]")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
@@ -152,11 +152,11 @@ class _Node:
         path = self.schema_path
         self.items = _Node(rules["items"], f"{path}/items", definitions) if "items" in rules else None
         self.properties = {
-            name: (_Node(sub, f"{path}/properties/{quote(name)}", definitions, merged=merged), _step(name))
+            name: (_Node(sub, f"{path}/properties/{name}", definitions, merged=merged), _step(name))
             for name, sub in rules.get("properties", {}).items()
         }
         self.patterns = [
-            (_compile(text), _Node(sub, f"{path}/patternProperties/{quote(text, safe='*()!')}", definitions))
+            (_compile(text), _Node(sub, f"{path}/patternProperties/{_percent_encoded(text)}", definitions))
             for text, sub in rules.get("patternProperties", {}).items()
         ]
         self.branches = [
@@ -269,6 +269,11 @@ class _Node:
         if len(passing) != 1:
             faults += inside
             add("oneOf", {"passingSchemas": passing or None}, "should match exactly one schema in oneOf")
+
+
+def _percent_encoded(pattern: str) -> str:
+    """Write a pattern as part of a URI, as the validator writes it in its paths."""
+    return _NOT_IN_URI.sub(lambda match: f"%{ord(match[0]):02X}", pattern)
 
 
 def _step(name: str) -> str:

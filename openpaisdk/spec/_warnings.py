@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from openpaisdk.spec.names import convert_role_name
 from openpaisdk.spec.references import (
     as_mapping,
     command_scope,
+    escape_html,
     javascript_text,
     join_commands,
     list_references,
@@ -127,7 +127,7 @@ def _check_commands(document: Mapping[str, Any], role_name: str) -> Iterator[Pro
 def _check_secret(path: Path, reference: str, value: Any) -> Iterator[Problem]:
     if value is None:
         yield _warn(path, f"<% {reference} %> names no secret")
-    elif isinstance(value, str) and html.escape(value) != value:
+    elif isinstance(value, str) and escape_html(value) != value:
         yield _warn(
             path,
             f"the secret of <% {reference} %> holds one of & < > \" ' which clusters change in commands",

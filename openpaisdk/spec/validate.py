@@ -17,7 +17,7 @@ from openpaisdk.spec._problems import ERROR, Problem, structural_problems, write
 from openpaisdk.spec._structure import structural_faults
 from openpaisdk.spec._warnings import find_warnings, warn_about_masking
 from openpaisdk.spec.wire import parse_wire
-from openpaisdk.spec.yaml12 import Marks, YamlError, load_yaml
+from openpaisdk.spec.yaml12 import SEVERAL_DOCUMENTS, Marks, YamlError, load_yaml
 
 __all__ = ["Problem", "check_document", "has_errors", "server_error", "validate_document", "validate_text"]
 
@@ -108,8 +108,9 @@ def server_error(problems: Sequence[Problem], document: Any) -> dict[str, Any]:
 def _server_message(problems: Sequence[Problem], document: Any) -> str:
     for problem in problems:
         if problem["keyword"] == "yaml":
-            place = f" at line {problem['line']}, column {problem['column']}" if problem["line"] else ""
-            return f"{problem['message']}{place}"
+            if problem["message"] == SEVERAL_DOCUMENTS:
+                return SEVERAL_DOCUMENTS
+            return f"{problem['message']} at line {problem['line']}, column {problem['column']}"
     faults = structural_faults(document)
     if faults:
         return json.dumps([fault.to_dict() for fault in faults], ensure_ascii=False, separators=(",", ":"))

@@ -11,6 +11,7 @@ from openpaisdk.spec._yaml.cursor import YamlError
 from openpaisdk.spec._yaml.reader import EntryMarks, Reader
 from openpaisdk.spec._yaml.writer import dump_yaml
 
+SEVERAL_DOCUMENTS = "expected a single document in the stream, but found more"
 _MOST_NODES = 1_000_000
 """Beyond it, aliases of aliases would let a small text fill the memory of whoever writes its value."""
 
@@ -87,8 +88,7 @@ def _read_only_document(reader: Reader) -> Any:
     except RecursionError:
         raise reader.error("the document is nested too deeply") from None
     if len(documents) > 1:
-        reason = "expected a single document in the stream, but found more"
-        raise YamlError(reason, line=1, column=1, server_text=reason)
+        raise YamlError(SEVERAL_DOCUMENTS, line=1, column=1, server_text=SEVERAL_DOCUMENTS)
     root = documents[0] if documents else None
     if reader.has_aliases and _written_size(root, {}) > _MOST_NODES:
         raise reader.error("the document is too large once its aliases are written out")
