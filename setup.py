@@ -22,7 +22,11 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["openpaisdk", "openpaisdk.*"]),
     include_package_data=True,
-    package_data={"openpaisdk": ["py.typed"], "openpaisdk.spec": ["schemas/*.json"]},
+    package_data={
+        "openpaisdk": ["py.typed"],
+        "openpaisdk.spec": ["schemas/*.json"],
+        "openpaisdk.runtime": ["*.sh"],
+    },
     install_requires=["requests>=2.28", "hdfs>=2.7", "pyyaml>=6.0", "jsonschema>=4.17"],
     extras_require={
         "local": LOCAL,
