@@ -30,6 +30,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
+from typing import IO, Any, Callable, Iterator
 
 FETCH_FAILED, UNPACK_REFUSED, INSTALL_FAILED, STORE_FAILED = 81, 82, 83, 84
 PAUSES_S = (1, 2, 4, 8, 15)
@@ -41,7 +42,7 @@ MARKER = ".complete"
 class Failure(Exception):
     """Ends the program with a message of one line and an exit code."""
 
-    def __init__(self, code, message):
+    def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
 
@@ -50,7 +51,7 @@ class Unreachable(Exception):
     """Worth another try."""
 
 
-def say(text):
+def say(text: str) -> None:
     sys.stderr.write("openpaisdk: " + text + "\n")
     sys.stderr.flush()
 
@@ -61,7 +62,7 @@ def say(text):
 class Storage:
     """The job's folder on storage, named by a ``webhdfs://`` address."""
 
-    def __init__(self, uri, token_file=None, user=None):
+    def __init__(self, uri: str, token_file: "str | None" = None, user: "str | None" = None) -> None:
         scheme, _, rest = uri.partition("://")
         if scheme not in ("webhdfs", "swebhdfs") or "/" not in rest:
             raise Failure(FETCH_FAILED, "storage address " + repr(uri) + " is not webhdfs://host:port/path")
@@ -80,16 +81,16 @@ class Storage:
         handlers = [urllib.request.ProxyHandler({})] if local else []
         self.opener = urllib.request.build_opener(NoRedirectOfPut, *handlers)
 
-    def shown(self, name):
+    def shown(self, name: str) -> str:
         """The address of a file for messages: without the token."""
         return self.base + self.path + "/" + name
 
-    def url(self, name, operation, **options):
+    def url(self, name: str, operation: str, **options: str) -> str:
         query = [("op", operation), *sorted(options.items()), *self.login]
         path = urllib.parse.quote(self.path + "/" + name, errors="surrogateescape")
         return self.base + path + "?" + urllib.parse.urlencode(query)
 
-    def request(self, method, url, body=None, size=None):
+    def request(self, method: str, url: str, body: Any = None, size: int = 0) -> Any:
         """Send one request and return the reply; what may pass raises ``Unreachable``."""
         request = urllib.request.Request(url, data=body, method=method)
         if body is not None:
@@ -104,14 +105,14 @@ class Storage:
             message = "HTTP " + str(error.code) + " " + remote_message(text)
             if error.code in (408, 429) or error.code >= 500 or re.search("Standby|Retriable|SafeMode", text):
                 raise Unreachable(message) from None
-            raise Refused(message, error.code) from None
+            raise Refused(message) from None
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(str(getattr(error, "reason", None) or error) or type(error).__name__) from None
 
-    def read(self, name, file):
+    def read(self, name: str, file: "IO[bytes]") -> None:
         """Write a remote file's content to ``file``, from the beginning with every try."""
 
-        def attempt():
+        def attempt() -> None:
             file.seek(0)
             file.truncate()
             with self.request("GET", self.url(name, "OPEN")) as reply:
@@ -122,10 +123,10 @@ class Storage:
 
         persist(attempt)
 
-    def write(self, name, path):
+    def write(self, name: str, path: str) -> None:
         """Store a local file, in place of one that is there."""
 
-        def attempt():
+        def attempt() -> None:
             reply = self.request("PUT", self.url(name, "CREATE", overwrite="true"), b"", 0)
             target = reply.headers.get("Location")
             reply.close()
@@ -140,30 +141,26 @@ class Storage:
 class Refused(Exception):
     """The storage will not do it, now or later."""
 
-    def __init__(self, message, status):
-        super().__init__(message)
-        self.status = status
-
 
 class NoRedirectOfPut(urllib.request.HTTPRedirectHandler):
     """Follows redirects of reading only: a file is sent where the first reply says."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # noqa: PLR0917
+    def redirect_request(self, req: Any, fp: Any, code: int, *rest: Any) -> Any:
         if req.get_method() == "PUT":
             return None
         if code == 308:
             code = 307
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        return super().redirect_request(req, fp, code, *rest)
 
 
-def remote_message(text):
+def remote_message(text: str) -> str:
     """The message in a RemoteException body, else the first line of the text."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         text = json.loads(text)["RemoteException"]["message"]
     return (str(text).strip().splitlines() or [""])[0][:300]
 
 
-def persist(attempt):
+def persist(attempt: "Callable[[], None]") -> None:
     """Try again for half a minute while the storage cannot be reached."""
     for pause in (*PAUSES_S, None):
         try:
@@ -181,7 +178,7 @@ def persist(attempt):
             time.sleep(pause)
 
 
-def copy(source, target):
+def copy(source: Any, target: "IO[bytes]") -> int:
     count = 0
     while True:
         data = source.read(PIECE)
@@ -191,14 +188,14 @@ def copy(source, target):
         count += len(data)
 
 
-def open_storage(uri):
+def open_storage(uri: str) -> Storage:
     return Storage(uri, os.environ.get("PAI_SDK_TOKEN_FILE"), os.environ.get("PAI_USER_NAME"))
 
 
 # --- sources -----------------------------------------------------------------------------------------
 
 
-def fetch():
+def fetch() -> None:
     name = "code/sources.tar.gz"
     storage = open_storage(os.environ["PAI_SDK_JOB_WORKSPACE"])
     with tempfile.TemporaryFile() as file:
@@ -211,7 +208,7 @@ def fetch():
         unpack(file, os.getcwd())
 
 
-def unpack(file, folder):
+def unpack(file: "IO[bytes]", folder: str) -> None:
     """Unpack an archive into ``folder``; nothing is written unless all of it stays inside."""
     root = os.path.realpath(folder)
     try:
@@ -235,7 +232,7 @@ def unpack(file, folder):
             raise refusal(member, "is a link that leads out of the folder")
 
 
-def check_member(member):
+def check_member(member: tarfile.TarInfo) -> None:
     name = member.name
     if name.startswith("/") or ".." in name.split("/"):
         raise refusal(member, "would be written outside of the folder")
@@ -247,15 +244,15 @@ def check_member(member):
         raise refusal(member, "is neither file, folder nor symbolic link")
 
 
-def refusal(member, what):
+def refusal(member: tarfile.TarInfo, what: str) -> Failure:
     return Failure(UNPACK_REFUSED, "the sources are refused: " + repr(member.name) + " " + what)
 
 
-def is_inside(path, root):
+def is_inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def extract(archive, member, root):
+def extract(archive: tarfile.TarFile, member: tarfile.TarInfo, root: str) -> None:
     path = os.path.join(root, member.name)
     if not is_inside(os.path.realpath(path if member.isdir() else os.path.dirname(path)), root):
         raise refusal(member, "would be written through a link, out of the folder")
@@ -270,7 +267,7 @@ def extract(archive, member, root):
         os.fchmod(target.fileno(), 0o755 if member.mode & 0o100 else 0o644)
 
 
-def make_link(member, root):
+def make_link(member: tarfile.TarInfo, root: str) -> None:
     path = os.path.join(root, member.name)
     if not is_inside(os.path.realpath(os.path.dirname(path)), root):
         raise refusal(member, "would be written through a link, out of the folder")
@@ -283,7 +280,7 @@ def make_link(member, root):
 # --- packages ----------------------------------------------------------------------------------------
 
 
-def install(arguments):
+def install(arguments: "list[str]") -> None:
     """Print the shell text that enters an environment with the packages, made now or found in the cache."""
     files = [arguments[at + 1] for at, word in enumerate(arguments) if word == "-r"]
     packages = [
@@ -293,18 +290,17 @@ def install(arguments):
     wanted = sorted(set(packages))
     if is_private or any(is_local(package) for package in wanted):
         # what is installed from the task's own folder is gone when the task is
-        folder = os.path.join(tempfile.mkdtemp(prefix="openpaisdk-"), "venv")
+        folder = os.path.join(tempfile.mkdtemp(prefix=".openpaisdk-", dir=os.getcwd()), "venv")
         build(folder, files, packages)
     else:
         key = hashlib.sha256(json.dumps([2, interpreter(), wanted, contents]).encode()).hexdigest()[:32]
         folder = cached(os.path.join(cache_folder(), "venvs"), key, files, packages)
-    sys.stdout.write(
-        'export VIRTUAL_ENV=%s\nexport PATH=%s:"$PATH"\nunset PYTHONHOME\nhash -r\n'
-        % (shlex.quote(folder), shlex.quote(os.path.join(folder, "bin")))
-    )
+    text = 'export VIRTUAL_ENV=%s\nexport PATH=%s:"$PATH"\nunset PYTHONHOME\nhash -r\n'
+    words = shlex.quote(folder), shlex.quote(os.path.join(folder, "bin"))
+    sys.stdout.buffer.write(os.fsencode(text % words))
 
 
-def cache_folder():
+def cache_folder() -> str:
     own = os.environ.get("PAI_SDK_CACHE_DIR")
     if own:
         return own
@@ -312,7 +308,7 @@ def cache_folder():
     return os.path.join(shared, "openpaisdk")
 
 
-def interpreter():
+def interpreter() -> "list[Any]":
     """What an environment depends on beside its packages."""
     return [
         platform.python_implementation(),
@@ -325,12 +321,12 @@ def interpreter():
     ]
 
 
-def outer_folders():
+def outer_folders() -> "list[str]":
     """Folders of the interpreter's own packages, when it stands in a virtual environment itself."""
     return site.getsitepackages() if sys.prefix != sys.base_prefix else []
 
 
-def sees_base():
+def sees_base() -> bool:
     """Whether the interpreter sees the packages of the installation below it, as an environment may not."""
     if sys.prefix == sys.base_prefix:
         return True
@@ -341,9 +337,12 @@ def sees_base():
         return True
 
 
-def read_requirements(files):
+def read_requirements(files: "list[str]") -> "tuple[list[str], bool]":
     """Return the contents of requirement files with those they include, and whether they name local paths."""
-    contents, is_private, seen, queue = [], False, set(), list(files)
+    contents = []  # type: list[str]
+    is_private = False
+    seen = set()  # type: set[str]
+    queue = list(files)
     while queue:
         name = os.path.normpath(queue.pop(0))
         if name in seen:
@@ -365,16 +364,19 @@ def read_requirements(files):
     return contents, is_private
 
 
-def is_local(requirement):
+def is_local(requirement: str) -> bool:
     """Whether a requirement is a path or an editable install rather than a package of an index."""
     if re.match(r"(-e|--editable)\b", requirement) or re.search(r"(^|\s|@\s*)file:", requirement):
         return True
     if requirement.startswith("-") or not requirement:
         return False
-    return requirement.startswith((".", "/", "~")) or os.path.exists(requirement.split(";")[0].strip())
+    if requirement.startswith((".", "/", "~")):
+        return True
+    path = requirement.partition(";")[0].strip()
+    return ("/" in path or path.endswith((".whl", ".zip", "gz", "bz2", "xz"))) and os.path.exists(path)
 
 
-def cached(parent, key, files, packages):
+def cached(parent: str, key: str, files: "list[str]", packages: "list[str]") -> str:
     """Return the environment ``key`` of the cache; of several tasks one builds it and the others wait."""
     folder = os.path.join(parent, key)
     try:
@@ -398,7 +400,7 @@ def cached(parent, key, files, packages):
     return folder
 
 
-def build(folder, files, packages):
+def build(folder: str, files: "list[str]", packages: "list[str]") -> None:
     """Make a virtual environment over the interpreter's packages and install into it."""
     import venv
 
@@ -425,7 +427,7 @@ def build(folder, files, packages):
     say("installed in %.1f s" % (time.time() - begun))
 
 
-def add_outer(python):
+def add_outer(python: str) -> None:
     """Let the environment see the packages of the virtual environment that it is made from."""
     folders = outer_folders()
     if not folders:
@@ -436,7 +438,7 @@ def add_outer(python):
         file.write("import site; list(map(site.addsitedir, %r))\n" % (folders,))
 
 
-def pip_command(own, python):
+def pip_command(own: str, python: str) -> "list[str]":
     """Return how to call pip for an environment: the interpreter's own pip, else one put into it."""
     options = ["--disable-pip-version-check", "--no-input"]
     install_options = ["install", "--progress-bar", "off", "--no-warn-script-location"]
@@ -458,7 +460,7 @@ def pip_command(own, python):
     return [python, "-m", "pip", *options, *install_options]
 
 
-def pip_environment():
+def pip_environment() -> "dict[str, str]":
     """The task's variables without those that would let pip install elsewhere, or look elsewhere."""
     other = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH", "PYTHONHOME")
     return {name: value for name, value in os.environ.items() if name not in other}
@@ -467,7 +469,7 @@ def pip_environment():
 # --- outputs -----------------------------------------------------------------------------------------
 
 
-def store(names):
+def store(names: "list[str]") -> None:
     """Store declared outputs and all of the output folder; those that are missing are said, and left out."""
     storage = open_storage(os.environ["PAI_SDK_JOB_OUTPUT_URI"])
     count = 0
@@ -487,7 +489,7 @@ def store(names):
         raise Failure(STORE_FAILED, "not all outputs could be stored")
 
 
-def outputs(work, names, folder):
+def outputs(work: str, names: "list[str]", folder: "str | None") -> "Iterator[tuple[str, str]]":
     """Give path and name of each file to store."""
     for name in names:
         if any(character in name for character in "*?["):
@@ -505,7 +507,7 @@ def outputs(work, names, folder):
             yield item
 
 
-def files_below(path, root):
+def files_below(path: str, root: str) -> "Iterator[tuple[str, str]]":
     if os.path.isdir(path) and (path == root or not os.path.islink(path)):
         paths = [os.path.join(top, name) for top, _, names in sorted(os.walk(path)) for name in sorted(names)]
     else:
@@ -520,10 +522,8 @@ def files_below(path, root):
             yield one, name
 
 
-def main(arguments):
+def main(arguments: "list[str]") -> int:
     """Run one of the three; return the exit code."""
-    with contextlib.suppress(AttributeError):
-        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         if arguments[:1] == ["fetch"]:
             fetch()
