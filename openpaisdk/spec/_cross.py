@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
 
 from openpaisdk.spec import references
 from openpaisdk.spec._problems import ERROR, PREREQUISITE_TYPES, Problem, make_problem, suggest
 from openpaisdk.spec._structure import Path
 from openpaisdk.spec.references import TemplateError, as_mapping
 
-Failure = tuple[str, Problem]
-"""What the server says, and the problem as we tell it."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    Failure = tuple[str, Problem]
+    """What the server says, and the problem as we tell it."""
+
 PLUGINS_KEY = "com.microsoft.pai.runtimeplugin"
 _FIELDS = ("script", "output", "data", "dockerImage")
 _NOUN_OF_TYPE = {

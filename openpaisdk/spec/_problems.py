@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from openpaisdk.spec._structure import Fault, Path, load_schema
 from openpaisdk.spec.names import check_job_name, nearest
 
-Problem = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Problem = dict[str, Any]
+else:
+    Problem = dict
+
 ERROR, WARNING = "error", "warning"
 PREREQUISITE_TYPES = ("script", "output", "data", "dockerimage")
 _BRANCH_OF_TYPE = {"script": 0, "output": 0, "data": 1, "dockerimage": 2}

@@ -12,11 +12,17 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Path = tuple[Any, ...]
+else:
+    Path = tuple
 
 SCHEMA_FILE = os.path.join(os.path.dirname(__file__), "schemas", "job_v2.json")
-Path = tuple[Any, ...]
 _IDENTIFIER = re.compile(r"[a-zA-Z$_][a-zA-Z$_0-9]*")
 _NOT_IN_URI = re.compile(r"[^A-Za-z0-9_.!~*'()-]")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from openpaisdk.spec._problems import WARNING, Problem, make_problem, suggest
 from openpaisdk.spec._structure import Path
@@ -19,6 +17,11 @@ from openpaisdk.spec.references import (
     list_references,
     look_up,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 PRIORITY_CLASSES = ("prod", "test", "oppo")
 MOST_TASKS = 10_000

@@ -10,10 +10,13 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from openpaisdk.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 SPACE = "\t\n\v\f\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 """What JavaScript takes for white space, for use inside the brackets of a regular expression."""
@@ -238,7 +241,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 def _member(value: Any, key: str) -> Any:
     """Return the own member ``key`` of a value, or ``_MISSING``; inherited ones do not count."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return value.get(key, _MISSING)
     if not isinstance(value, (list, tuple, str, bytes)):
         return _MISSING
@@ -254,7 +257,7 @@ def _member(value: Any, key: str) -> Any:
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
     """Return ``value``, or an empty mapping for what only JavaScript calls an object, such as a moment."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def look_up(scope: Mapping[str, Any], path: str) -> Any:

@@ -8,8 +8,6 @@ A problem is a dict of ``severity`` (``"error"`` or ``"warning"``), ``keyword`` 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
 
 from openpaisdk.errors import SpecError
 from openpaisdk.spec._cross import find_failures
@@ -17,7 +15,13 @@ from openpaisdk.spec._problems import ERROR, Problem, structural_problems, write
 from openpaisdk.spec._structure import structural_faults
 from openpaisdk.spec._warnings import find_warnings, warn_about_masking
 from openpaisdk.spec.wire import parse_wire
-from openpaisdk.spec.yaml12 import SEVERAL_DOCUMENTS, Marks, YamlError, load_yaml
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from openpaisdk.spec.yaml12 import Marks
 
 __all__ = ["Problem", "check_document", "has_errors", "server_error", "validate_document", "validate_text"]
 
@@ -31,6 +35,8 @@ def validate_text(
         text: YAML or JSON, as it would be submitted.
         file: Where it is from, for the problems.
     """
+    from openpaisdk.spec.yaml12 import YamlError, load_yaml
+
     try:
         value, marks = load_yaml(text, file=file)
     except YamlError as exc:
@@ -108,8 +114,8 @@ def server_error(problems: Sequence[Problem], document: Any) -> dict[str, Any]:
 def _server_message(problems: Sequence[Problem], document: Any) -> str:
     for problem in problems:
         if problem["keyword"] == "yaml":
-            if problem["message"] == SEVERAL_DOCUMENTS:
-                return SEVERAL_DOCUMENTS
+            if problem["message"].startswith("expected a single document"):
+                return str(problem["message"])
             return f"{problem['message']} at line {problem['line']}, column {problem['column']}"
     faults = structural_faults(document)
     if faults:
