@@ -68,7 +68,8 @@ class JobHandle:
         Raises:
             WaitTimeoutError: Time ran out; ``error.last`` is what was seen last.
         """
-        return dict(self.cluster.wait([self.full_name], timeout_s=timeout_s)[0])
+        (result,) = self.cluster.wait([self.full_name], timeout_s=timeout_s)
+        return {**result, "name": self.name}
 
     def logs(
         self,

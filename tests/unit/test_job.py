@@ -593,7 +593,7 @@ def test_a_sent_document_can_be_taken_over_for_another_cluster(cluster, tmp_path
 
 def test_a_handle_waits_and_fetches_outputs(cluster, tmp_path):
     handle = Job.fast("x", "true", outputs=["m"]).submit(cluster)
-    assert handle.wait()["state"] == "SUCCEEDED"
+    assert handle.wait() == {"name": "x", "state": "SUCCEEDED"}
     cluster.files.files["/user/alice/jobs/x/output/m"] = b"model"
     assert [item["name"] for item in handle.outputs.list()] == ["m"]
     assert handle.outputs.read("m") == b"model"
