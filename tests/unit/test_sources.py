@@ -235,9 +235,7 @@ def test_ignore_files_above_the_folder_count_up_to_the_root_of_the_repository(tm
     assert names(tmp_path / "repo" / "part") == ["a.py"]
 
 
-@pytest.mark.parametrize(
-    "line", ["", "   ", "# note", "/", "!", "!/", "a\\", "[a", "[[:nosuch:]]"], ids=repr
-)
+@pytest.mark.parametrize("line", ["", "   ", "# note", "/", "!", "!/", "a\\", "[a", "[[:nosuch:]]"], ids=repr)
 def test_lines_without_a_rule(line):
     assert parse_rule(line) is None
 
