@@ -35,6 +35,11 @@ def validate_text(
         text: YAML or JSON, as it would be submitted.
         file: Where it is from, for the problems.
     """
+    clear = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    quick = parse_wire(clear)
+    if quick is not None and not validate_document(quick):
+        return quick, _finish(warn_about_masking(clear, quick), None, file)
+    # there is something to tell, for which the places in the text are wanted
     from openpaisdk.spec.yaml12 import YamlError, load_yaml
 
     try:
@@ -45,7 +50,6 @@ def validate_text(
     if not isinstance(value, dict):
         return None, problems
     if not has_errors(problems):
-        clear = text if isinstance(text, str) else text.decode("utf-8", "replace")
         problems += _finish(warn_about_masking(clear, value), marks, file)
     return value, problems
 
@@ -76,16 +80,10 @@ def check_document(document: dict[str, Any] | str | bytes, *, file: str | None =
     Raises:
         SpecError: It has errors; ``problems`` holds them all.
     """
-    marks: Marks | None = None
     if isinstance(document, (str, bytes)):
-        text = document if isinstance(document, str) else document.decode("utf-8", "replace")
-        parsed = parse_wire(text)
-        if parsed is None:
-            found, problems = validate_text(text, file=file)
-        else:
-            found, problems = parsed, validate_document(parsed, file=file)
+        found, problems = validate_text(document, file=file)
     else:
-        found, problems = document, validate_document(document, marks=marks, file=file)
+        found, problems = document, validate_document(document, file=file)
     errors = [problem for problem in problems if problem["severity"] == ERROR]
     if errors or found is None:
         raise SpecError(_summary(errors, file), problems=problems)

@@ -305,3 +305,12 @@ def test_numbers_beyond_any_cluster_are_a_warning(minimal, huge):
     problems = validate_document(minimal)
     assert [p["path"] for p in problems] == ["taskRoles.worker.resourcePerInstance.memoryMB"]
     assert not has_errors(problems)
+
+
+def test_the_wire_form_is_judged_like_any_other_text(minimal):
+    minimal["secrets"] = {"a": "b"}
+    assert validate_text(dump_wire(minimal)) == (minimal, [])
+    assert [p["path"] for p in validate_text(json.dumps(minimal))[1]] == ["secrets"]
+    del minimal["taskRoles"]["worker"]["instances"]
+    _, problems = validate_text(dump_wire(minimal))
+    assert [(p["path"], p["line"]) for p in problems] == [("taskRoles.worker.instances", 6)]
