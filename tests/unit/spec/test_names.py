@@ -33,7 +33,7 @@ def test_role_names_are_converted_as_the_orchestrator_does(name, converted):
         ("taskroles", "taskRoles"),
         ("extra", "extras"),
         ("zebra", None),
-        ("nmae", "name"),
+        ("mame", "name"),
         ("x", None),
     ],
 )
