@@ -391,8 +391,8 @@ def virtual_cluster(
     """Return a virtual cluster; capacities are shares of the machine's GPUs (rest-api-v2 §6)."""
     gpus = total[1]
     reply: dict[str, Any] = {
-        "capacity": 100 * gpus / machine_gpus if machine_gpus else 0,
-        "usedCapacity": 100 * used[1] / machine_gpus if machine_gpus else 0,
+        "capacity": gpus / machine_gpus * 100 if machine_gpus else 0,
+        "usedCapacity": used[1] / machine_gpus * 100 if machine_gpus else 0,
         "dedicated": False,
         "resourcesUsed": _resources(used),
         "resourcesGuaranteed": _resources(total),

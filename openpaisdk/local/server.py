@@ -30,6 +30,9 @@ from openpaisdk.local.users import AccountStore
 
 HOME_CHECK_S = 30.0
 """How often the server looks whether its home is still its own."""
+HOME_CHECK_VARIABLE = "OPENPAI_LOCAL_HOME_CHECK_S"
+"""Another interval, for tests."""
+WARM_UP_AFTER_S = 0.5
 KEEP_ALIVE_S = 75
 CLOSE_TIMEOUT_S = 3
 _NOT_IN_USER_NAME = re.compile(r"[^\w.-]", re.ASCII)
@@ -153,6 +156,7 @@ class _Server:
         await asyncio.sleep(0)
         tell_ready(content)
         watching = asyncio.ensure_future(self._watch_home(services, content))
+        asyncio.get_running_loop().call_later(WARM_UP_AFTER_S, _warm_up)
         try:
             await serving
         finally:
@@ -197,8 +201,9 @@ class _Server:
 
     async def _watch_home(self, services: Services, content: dict[str, Any]) -> None:
         """End when the home is deleted or taken over by another server: nobody could find this one."""
+        interval_s = float(os.environ.get(HOME_CHECK_VARIABLE, HOME_CHECK_S))
         while True:
-            await asyncio.sleep(HOME_CHECK_S)
+            await asyncio.sleep(interval_s)
             if _server_file(self._home).get("pid") != content["pid"]:
                 sys.stderr.write("the folder of the cluster is gone, or another server's: this one ends\n")
                 self._end(services, "leave")
@@ -222,6 +227,11 @@ class _Server:
     def _write_stopped(self, content: dict[str, Any]) -> None:
         if _server_file(self._home).get("pid") == content["pid"]:
             replace_json(self._home.server_file, {**content, "pid": None}, mode=0o600)
+
+
+def _warm_up() -> None:
+    """Load what the first submitted job needs, while nobody waits for it."""
+    import openpaisdk.spec.validate  # noqa: F401
 
 
 def _server_file(home: LocalHome) -> dict[str, Any]:

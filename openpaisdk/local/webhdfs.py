@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from openpaisdk.local.auth import Identity, identify_token
 from openpaisdk.local.departure import Departure
-from openpaisdk.local.hdfs_errors import RemoteError, denied, illegal
+from openpaisdk.local.hdfs_errors import RemoteError, denied, from_os_error, illegal
 from openpaisdk.local.routes.routing import JsonReply
 from openpaisdk.local.services import Services
 from openpaisdk.local.storage_tree import StorageTree, clean_path, delete_tree
@@ -129,7 +129,10 @@ class WebHdfs:
             raise self._unknown(request.method, name)
         if name != "GETHOMEDIRECTORY":
             check_access(identity, path, writes=request.method != "GET")
-        return await operation(_Call(request, path, values, identity))
+        try:
+            return await operation(_Call(request, path, values, identity))
+        except OSError as exc:
+            raise from_os_error(exc, path) from exc
 
     def _unknown(self, method: str, name: str) -> RemoteError:
         if any(known == name for _, known in self._operations):
