@@ -14,6 +14,7 @@ from openpaisdk.constants import EXTENSION_PREFIX, VERSION
 from openpaisdk.local.api_error import forbidden, invalid_parameters, no_job
 from openpaisdk.local.departure import Departure
 from openpaisdk.local.follow import STREAMS, Follower, FollowReply, is_wanted
+from openpaisdk.local.places import Places
 from openpaisdk.local.records import JobRecord
 from openpaisdk.local.replies import user_exit_code
 from openpaisdk.local.routes.jobs import find_framework
@@ -85,8 +86,18 @@ class ExtensionRoutes:
         role = values.get("role") or None
         index = _whole_number(values.get("index"), "index")
         tail = _whole_number(values.get("tail"), "tail")
+        after = values.get("after")
         self._check_task(job, role, index)
-        follower = Follower(self._scheduler, job, stream=stream, role=role, index=index, tail=tail)
+        follower = Follower(
+            self._scheduler,
+            job,
+            stream=stream,
+            role=role,
+            index=index,
+            tail=tail,
+            after=_places(after) if after else None,
+            tells_places=after is not None,
+        )
         return FollowReply(self._services, follower)
 
     def _check_task(self, job: JobRecord, role: str | None, index: int | None) -> None:
@@ -179,6 +190,13 @@ def _whole_number(value: str | None, name: str) -> int | None:
     if not (value.isascii() and value.isdecimal() and len(value) < 16):
         raise invalid_parameters(f'"{name}" must be a whole number, at least 0')
     return int(value)
+
+
+def _places(text: str) -> Places:
+    try:
+        return Places.parse(text)
+    except ValueError:
+        raise invalid_parameters('"after" must be <job attempt>,<role>.<index>.<attempt>.<end>,…') from None
 
 
 def _enough_are_over(jobs: list[JobRecord], any_of: bool) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from json.encoder import encode_basestring as quote
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from openpaisdk.local.departure import Departure
+from openpaisdk.local.places import Places
 from openpaisdk.local.records import JobRecord, TaskRecord
 from openpaisdk.local.replies import to_json, user_exit_code
 from openpaisdk.local.services import Services
@@ -41,6 +43,8 @@ class Follower:
         role: Only tasks of this role, by its converted name.
         index: Only the task of this index (in each role).
         tail: Begin with this many last lines of the newest attempts; ``None`` begins with the first of all.
+        after: Where an earlier follower of this client has got to; then ``tail`` does not count.
+        tells_places: Whether the events say how far they have got.
     """
 
     def __init__(
@@ -52,15 +56,18 @@ class Follower:
         role: str | None = None,
         index: int | None = None,
         tail: int | None = None,
+        after: Places | None = None,
+        tells_places: bool = False,
     ) -> None:
         self._scheduler = scheduler
         self._job = job
         self._stream = stream
         self._role = role
         self._index = index
-        self._from_newest = tail is not None
         self._tail = tail
-        """Only in the first round; what begins later is sent from its beginning."""
+        self._places = after
+        """Where to begin; set by ``_begin`` when the client does not say."""
+        self._tells_places = tells_places
         self._attempt_id = 0
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._shown_state = ""
@@ -77,11 +84,14 @@ class Follower:
     def _is_stopped(self) -> bool:
         return self._stopped
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the events as lines of JSON."""
         with self._scheduler.watch(self._job) as watch:
             self._start_pump(self._pump_job(watch))
             try:
+                places = self._begin()
+                if self._tells_places:
+                    yield _line(places.event())
                 while not self._is_stopped():
                     self._wake.clear()
                     progress = False
@@ -117,6 +127,28 @@ class Follower:
                 await watch.changed(None)
                 self._wake.set()
 
+    # --- where to begin ------------------------------------------------------------------------
+    def _begin(self) -> Places:
+        if self._places is None:
+            self._places = Places() if self._tail is None else self._places_of_tail(self._tail)
+        self._attempt_id = self._places.job_attempt
+        return self._places
+
+    def _places_of_tail(self, lines: int) -> Places:
+        """Return where the last lines of the newest attempts begin; what begins later is sent whole."""
+        places = Places(self._job.attempt_id or 0)
+        for newest in self._wanted_tasks(places.job_attempt):
+            log = self._scheduler.log(newest)
+            position = tail_position(log, self._stream, lines) if log is not None else 0
+            places.of_tasks[newest.key] = newest.attempt_id, position
+        return places
+
+    def _wanted_tasks(self, attempt_id: int) -> list[TaskRecord]:
+        if self._job.attempt_id is None:
+            return []
+        tasks = self._scheduler.tasks(self._job, attempt_id)
+        return [task for task in tasks if is_wanted(task, self._role, self._index)]
+
     # --- one round -----------------------------------------------------------------------------
     def _round(self) -> Iterator[bytes]:
         if self._job_changed:
@@ -128,41 +160,38 @@ class Follower:
             yield _line({"type": "state", "state": self._shown_state})
         for lane in self._lanes.values():
             yield from self._advance(lane)
-        self._tail = None
         if self._lanes_are_done() and (self._job.attempt_id or 0) > self._attempt_id:
             yield self._next_attempt()
 
     def _find_tasks(self) -> None:
-        job = self._job
-        if job.attempt_id is None:
-            return
-        if self._from_newest and not self._lanes:
-            self._attempt_id = job.attempt_id
-        for newest in self._scheduler.tasks(job, self._attempt_id):
-            if not is_wanted(newest, self._role, self._index):
-                continue
+        of_tasks = self._places.of_tasks if self._places is not None else {}
+        for newest in self._wanted_tasks(self._attempt_id):
             lane = self._lanes.get(newest.key)
             if lane is None:
-                first = newest.attempt_id if self._from_newest else 0
-                lane = self._lanes[newest.key] = _Lane(first)
+                lane = self._lanes[newest.key] = _Lane(*of_tasks.get(newest.key, (0, 0)))
             if 0 < newest.attempt_id >= lane.next_attempt:
-                history = self._scheduler.task_attempts(job, self._attempt_id, newest.role, newest.index)
+                history = self._scheduler.task_attempts(
+                    self._job, self._attempt_id, newest.role, newest.index
+                )
                 lane.add(reversed(history))
             else:
                 lane.add([newest])
 
     def _advance(self, lane: _Lane) -> Iterator[bytes]:
         if lane.stream is None:
+            while len(lane.attempts) > 1 and self._scheduler.log(lane.attempts[0]) is None:
+                lane.attempts.popleft()  # it never started, and there is a later one
             task = lane.upcoming()
             log = self._scheduler.log(task) if task else None
             if task is None or log is None:
                 return
             lane.attempts.popleft()
             if lane.before is not None:
-                yield _line(_retry_note(lane.before, task))
+                yield self._retry_note(lane.before, task)
             lane.before = task
-            position = 0 if self._tail is None else tail_position(log, self._stream, self._tail)
-            lane.stream = LogStream(log, self._stream, task, position)
+            lane.stream = LogStream(
+                log, self._stream, task, lane.position_in(task), tells_end=self._tells_places
+            )
             self._start_pump(self._pump_log(log))
         piece = lane.stream.next_piece()
         if piece is not None:
@@ -184,16 +213,28 @@ class Follower:
         code = ended.outcome.exit_code if ended and ended.outcome else None
         self._attempt_id += 1
         self._lanes = {}
-        self._from_newest = False
+        self._places = None
         self._job_changed = True
         text = (
             f"attempt {self._attempt_id} of the job follows; "
             f"attempt {self._attempt_id - 1} ended with exit code {code}"
         )
-        return _line({"type": "note", "text": text})
+        return self._note(text, job_attempt=self._attempt_id)
+
+    def _retry_note(self, before: TaskRecord, task: TaskRecord) -> bytes:
+        code = before.outcome.exit_code if before.outcome else None
+        text = (
+            f"attempt {task.attempt_id} of {task.role}-{task.index} follows; "
+            f"attempt {before.attempt_id} ended with exit code {code}"
+        )
+        return self._note(text, role=task.role, index=task.index, attempt=task.attempt_id, end=0)
+
+    def _note(self, text: str, **place: object) -> bytes:
+        return _line({"type": "note", "text": text, **(place if self._tells_places else {})})
 
     def _is_over(self) -> bool:
-        on_last_attempt = (self._job.attempt_id or 0) == self._attempt_id
+        # Less than what a client was told before a crash, if that attempt never came to be.
+        on_last_attempt = (self._job.attempt_id or 0) <= self._attempt_id
         return self._job.state.is_final and on_last_attempt and self._lanes_are_done()
 
     def _end(self) -> bytes:
@@ -211,7 +252,8 @@ class Follower:
 class _Lane:
     """One task: its attempts one after the other, never two at once."""
 
-    def __init__(self, first_attempt: int) -> None:
+    def __init__(self, first_attempt: int, position: int) -> None:
+        self._first = (first_attempt, position)
         self.attempts: deque[TaskRecord] = deque()
         """Attempts whose logs are still to be sent."""
         self.next_attempt = first_attempt
@@ -235,6 +277,10 @@ class _Lane:
         """Return the attempt whose log comes next."""
         return self.attempts[0] if self.attempts else None
 
+    def position_in(self, task: TaskRecord) -> int:
+        """Return the byte at which an attempt's log begins for this client."""
+        return self._first[1] if task.attempt_id == self._first[0] else 0
+
     def is_done(self, scheduler: Scheduler) -> bool:
         """Whether everything was sent; attempts that never started have nothing to send."""
         return self.stream is None and all(scheduler.log(task) is None for task in self.attempts)
@@ -248,14 +294,18 @@ class LogStream:
         name: Which of its streams.
         task: Whose it is.
         position: Where to begin, in bytes.
+        tells_end: Whether each event says up to which byte it goes.
     """
 
-    def __init__(self, log: TaskLog, name: str, task: TaskRecord, position: int) -> None:
+    def __init__(
+        self, log: TaskLog, name: str, task: TaskRecord, position: int, *, tells_end: bool = False
+    ) -> None:
         self._log = log
         self._name = name
         self._position = position
         place = f'"role":{quote(task.role)},"index":{task.index},"attempt":{task.attempt_id}'
         self._prefix = f'{{"type":"log",{place},'.encode()
+        self._tells_end = tells_end
 
     def next_piece(self) -> bytes | None:
         """Return the next event, ``None`` when there is nothing new that can be sent."""
@@ -271,18 +321,20 @@ class LogStream:
             text = data.decode()
         except UnicodeDecodeError as exc:
             return self._broken(data, exc.start)
-        self._position += len(data)
-        return b'%b"text":%b}\n' % (self._prefix, quote(text).encode())
+        return self._event(b'"text":' + quote(text).encode(), len(data))
 
     def _broken(self, data: bytes, start: int) -> bytes:
         """Return what comes before the first byte that is not UTF-8, or from there the rest of the line."""
         if start > 0:
-            self._position += start
-            return b'%b"text":%b}\n' % (self._prefix, quote(data[:start].decode()).encode())
+            return self._event(b'"text":' + quote(data[:start].decode()).encode(), start)
         line_end = data.find(b"\n") + 1
         bad = data[:line_end] if line_end else data
-        self._position += len(bad)
-        return b'%b"base64":"%b"}\n' % (self._prefix, base64.b64encode(bad))
+        return self._event(b'"base64":"%b"' % base64.b64encode(bad), len(bad))
+
+    def _event(self, content: bytes, length: int) -> bytes:
+        self._position += length
+        end = b'"end":%d,' % self._position if self._tells_end else b""
+        return b"%b%b%b}\n" % (self._prefix, end, content)
 
     def is_over(self) -> bool:
         """Whether everything was read and nothing will be added."""
@@ -330,15 +382,6 @@ def tail_position(log: TaskLog, name: str, lines: int) -> int:
     return 0
 
 
-def _retry_note(before: TaskRecord, task: TaskRecord) -> dict[str, str]:
-    code = before.outcome.exit_code if before.outcome else None
-    text = (
-        f"attempt {task.attempt_id} of {task.role}-{task.index} follows; "
-        f"attempt {before.attempt_id} ended with exit code {code}"
-    )
-    return {"type": "note", "text": text}
-
-
 def _line(event: dict[str, Any]) -> bytes:
     return to_json(event) + b"\n"
 
@@ -355,7 +398,8 @@ class FollowReply(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        async with Departure(self._services, receive, self._follower.stop):
-            async for piece in self._follower.pieces():
+        stop = self._follower.stop
+        async with Departure(self._services, receive, stop), aclosing(self._follower.pieces()) as pieces:
+            async for piece in pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

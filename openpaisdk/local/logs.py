@@ -74,6 +74,14 @@ class MergeOrder:
             self._save(len(self._pieces) - 1)
         return self.size != before
 
+    def keep(self) -> None:
+        """Keep all pieces: what was read once must read the same after a crash.
+
+        Not needed while all of it is stdout, which comes first when the order is lost.
+        """
+        if self._saved < len(self._pieces) and (len(self._pieces) > 1 or self._pieces[0][0] != 0):
+            self._save(len(self._pieces))
+
     def finish(self) -> None:
         """Keep the last piece too; nothing will be added."""
         if len({stream for stream, _ in self._pieces}) > 1:
@@ -178,6 +186,8 @@ class TaskLog:
         if name != "all":
             path = self.path(name)
             return _read(path, start, length) if path else b""
+        if not self.ended:
+            self._order.keep()
         return b"".join(
             _read(self._paths[STREAMS[stream]], offset, take)
             for stream, offset, take in self._order.spans(start, length)

@@ -101,3 +101,18 @@ def test_binary_output_comes_through_unchanged(files: TaskFiles) -> None:
     data = bytes(range(256)) * 10
     write(files.stdout, data)
     assert TaskLog(files).read("stdout", 0, len(data)) == data
+
+
+def test_what_was_read_once_reads_the_same_after_a_crash(files: TaskFiles) -> None:
+    log = TaskLog(files, running=True)
+    write(files.stderr, b"err ")
+    log.noticed(1)
+    seen = log.read("all", 0, 100)
+    write(files.stdout, b"out ")
+    log.noticed(0)
+    seen += log.read("all", len(seen), 100)
+    write(files.stdout, b"out again ")  # while no server looks
+    write(files.stderr, b"err again")
+    again = TaskLog(files, running=True)
+    assert seen == b"err out "
+    assert again.read("all", 0, 100) == b"err out out again err again"
