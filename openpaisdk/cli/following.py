@@ -27,10 +27,12 @@ def follow_job(
     stream: str = "all",
     tail: int | None = None,
     several_tasks: bool,
+    whole_lines: bool = False,
 ) -> dict[str, Any]:
     """Hand on what the tasks of a job print until it ends, and return how it ended.
 
-    Lines carry ``role[index] | `` in front where there are several tasks; else the text goes on as it comes.
+    Lines carry ``role[index] | `` in front where there are several tasks; else the text goes on as it comes,
+    and with ``whole_lines`` gets the end of its last line where that is missing.
     """
     lines = LineFeed(context.stream, several_tasks=several_tasks)
     ending: dict[str, Any] = dict.fromkeys(ENDING_KEYS)
@@ -48,6 +50,8 @@ def follow_job(
         say_job_goes_on(context, name, "follow", "logs -f")
         raise
     lines.close()
+    if whole_lines and not lines.ends_line:
+        context.stream("\n")
     return ending
 
 
@@ -82,12 +86,15 @@ class LineFeed:
     def __init__(self, write: Callable[[str], None], *, several_tasks: bool) -> None:
         self._write = write
         self._several_tasks = several_tasks
+        self.ends_line = True
+        """Whether what was written so far ends with the end of a line."""
         self._unfinished: dict[tuple[str, int], str] = {}
 
     def feed(self, role: str, index: int, text: str) -> None:
         """Take the next piece of one task's output."""
         if not self._several_tasks:
             self._write(text)
+            self.ends_line = text.endswith("\n") if text else self.ends_line
             return
         text = self._unfinished.pop((role, index), "") + text
         whole, newline, rest = text.rpartition("\n")

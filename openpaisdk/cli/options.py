@@ -8,7 +8,6 @@ short command, and which cannot leave the words of a job's command alone. It for
 from __future__ import annotations
 
 from openpaisdk.errors import UsageError
-from openpaisdk.spec.names import nearest, parse_memory_mb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -196,6 +195,8 @@ class Parser:
         return words[position]
 
     def _unknown(self, word: str) -> UsageError:
+        from openpaisdk.spec.names import nearest
+
         shown = [name for name, option in self._by_name.items() if option.help != HIDDEN]
         return self.usage_error(f"unknown option {word!r}", instead=nearest(word, shown))
 
@@ -308,6 +309,8 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 def memory_mb(text: str) -> int:
     """Read a size such as ``4096`` (MB), ``4g`` or ``512m``."""
+    from openpaisdk.spec.names import parse_memory_mb
+
     return parse_memory_mb(text)
 
 

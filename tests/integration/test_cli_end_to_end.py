@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -241,6 +242,7 @@ def test_a_running_job_is_stopped_and_keeps_the_cluster_from_stopping(opai):
 
 def test_breaking_off_leaves_the_job_running(opai):
     process = opai.start("job", "fast", "--follow", "-j", "followed", "echo ready; sleep 600")
+    assert select.select([process.stdout], [], [], TIMEOUT_S)[0], "the job's first line did not come"
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=TIMEOUT_S)

@@ -195,7 +195,7 @@ def _send(job: Job, args: Arguments, context: Context) -> dict[str, Any]:
     context.note(f"job {handle.name!r} was submitted: {handle.link}")
     if args.follow:
         several = following.count_tasks(job.to_dict()) > 1
-        value.update(following.follow_job(context, handle.name, several_tasks=several))
+        value.update(following.follow_job(context, handle.name, several_tasks=several, whole_lines=True))
     elif args.wait:
         value.update(following.wait_for_job(context, handle.name))
     else:

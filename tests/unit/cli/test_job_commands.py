@@ -201,6 +201,12 @@ def test_submit_waits_or_follows(bench, job_file, log, end):
     assert (value["state"], bench.out) == ("SUCCEEDED", "worker[1] | hello\n")
 
 
+def test_a_last_line_without_an_end_gets_one_before_the_value(opai, log, end):
+    opai.cluster.events = [log("no end"), end("good")]
+    code, out, _ = opai("job", "fast", "-q", "-j", "good", "--follow", "true")
+    assert (code, out.splitlines()[:2]) == (0, ["no end", "name:           good"])
+
+
 def test_submit_only_previews(bench, job_file):
     job_file.write_text(VALID + "secrets:\n  key: hidden\n")
     assert bench("job", "submit", "--config", "job.yaml", "--preview")["secrets"] == {"key": "***"}
