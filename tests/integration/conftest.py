@@ -90,7 +90,16 @@ class LocalServer:
 def start_local_server(home: Path, *options: str) -> LocalServer:
     """Start a server process and return it when it answers, or has said why it does not."""
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "openpaisdk.local", "serve", "--home", str(home), "--ready-fd", str(writer)]
+    command = [
+        sys.executable,
+        "-m",
+        "openpaisdk.local",
+        "serve",
+        "--home",
+        str(home),
+        "--ready-fd",
+        str(writer),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
         [*command, *options], pass_fds=[writer], env=environment, stderr=subprocess.DEVNULL
