@@ -27,7 +27,7 @@ setup(
         "openpaisdk.spec": ["schemas/*.json"],
         "openpaisdk.runtime": ["*.sh"],
     },
-    install_requires=["requests>=2.28", "hdfs>=2.7", "pyyaml>=6.0", "jsonschema>=4.17"],
+    install_requires=["requests>=2.28", "hdfs>=2.7", "pyyaml>=6.0", "jsonschema>=4.17", "pathspec>=0.12"],
     extras_require={
         "local": LOCAL,
         "test": [*LOCAL, "pytest>=8", "build"],
