@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import openpaisdk
 from openpaisdk.errors import SourceError
 from openpaisdk.sources import choose_named, select
 from openpaisdk.sources.ignore import parse_rule
