@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from http.cookies import SimpleCookie
 from urllib.parse import quote
 
 LINK_LIFETIME_S = 600
@@ -55,10 +54,9 @@ class PageSessions:
 
     def user(self, cookie_header: str | None) -> str | None:
         """Return whose browser sends this ``Cookie`` header, ``None`` when it is nobody's."""
-        if not cookie_header or self.cookie_name not in cookie_header:
-            return None
-        cookies: SimpleCookie = SimpleCookie()
-        cookies.load(cookie_header)
-        morsel = cookies.get(self.cookie_name)
-        user, expires = self._sessions.get(morsel.value if morsel else "", ("", 0.0))
-        return user if time.monotonic() < expires else None
+        for pair in (cookie_header or "").split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == self.cookie_name:
+                user, expires = self._sessions.get(value, ("", 0.0))
+                return user if time.monotonic() < expires else None
+        return None
