@@ -257,8 +257,12 @@ def test_brackets_that_python_has_doubts_about_are_read_without_a_word(tmp_path)
 
 def test_the_library_is_loaded_for_ignore_files_only(tmp_path):
     write(tmp_path, "a.py")
+    root = os.path.dirname(os.path.dirname(openpaisdk.__file__))
     code = (
-        "import sys; from openpaisdk.sources import select; select(['.']); print('pathspec' in sys.modules)"
+        f"import sys; sys.path.insert(0, {root!r})\n"
+        "from openpaisdk.sources import select\n"
+        "select(['.'])\n"
+        "print('pathspec' in sys.modules)"
     )
     for expected in ("False", "True"):
         done = subprocess.run(
