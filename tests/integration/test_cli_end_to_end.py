@@ -266,7 +266,7 @@ def test_a_reader_that_leaves_early_is_no_error(opai):
 @pytest.mark.parametrize(
     ("words", "code", "kind"),
     [
-        (["job", "lits"], 2, "Usage"),
+        (["job", "listt"], 2, "Usage"),
         (["job", "list", "--sate", "RUNNING"], 2, "Usage"),
         (["default", "add", "imgae=x"], 2, "UnknownSetting"),
         (["job", "status", "not-there"], 5, "JobNotFound"),

@@ -53,7 +53,7 @@ def test_version_is_a_text():
     ("argv", "message", "hint"),
     [
         (["jbo", "list"], "opai has no command 'jbo'", "did you mean `opai job`?"),
-        (["job", "lits"], "opai job has no command 'lits'", "did you mean `opai job list`?"),
+        (["job", "listt"], "opai job has no command 'listt'", "did you mean `opai job list`?"),
         (["job", "sweep"], "opai job has no command 'sweep'", "`opai job -h` lists"),
         (["storage", "list"], "opai has no command 'storage'", "`opai -h` lists"),
         (["-x", "job", "list"], "unknown option '-x' before the command", "`opai -h`"),

@@ -336,9 +336,9 @@ _TASK_COLUMNS = (
     ("INDEX", "index"),
     ("STATE", "state"),
     ("ATTEMPT", "attempt"),
-    ("EXIT CODE", "exit_code"),
-    ("USER EXIT CODE", "user_exit_code"),
-    ("EXIT PHRASE", "exit_phrase"),
+    ("EXIT", "exit_code"),
+    ("USER EXIT", "user_exit_code"),
+    ("PHRASE", "exit_phrase"),
     ("IP", "ip"),
     ("PORTS", "ports"),
 )

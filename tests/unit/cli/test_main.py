@@ -17,10 +17,10 @@ def test_help_goes_to_stdout(opai, words):
 
 
 def test_a_usage_error_goes_to_stderr_with_a_hint(opai):
-    code, out, err = opai("job", "lits")
+    code, out, err = opai("job", "listt")
     assert (code, out) == (2, "")
     assert err.splitlines() == [
-        "error: opai job has no command 'lits'",
+        "error: opai job has no command 'listt'",
         "hint: did you mean `opai job list`? `opai job -h` lists the commands",
     ]
 
@@ -247,10 +247,10 @@ def test_json_is_indented_for_a_person(opai, monkeypatch):
 def test_bytes_of_a_task_leave_as_they_came(opai, monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="utf-8"))
-    text = b"caf\xe9 \xf0\x9f\x98\x80\r\n".decode("utf-8", "surrogateescape")
+    text = b"\xe9t\xe9 \xf0\x9f\x98\x80\r\n".decode("utf-8", "surrogateescape")
     monkeypatch.setattr(type(opai.cluster), "logs", lambda self, name, **choice: text)
     assert main.run(["job", "logs", "good"]) == 0
-    assert written.getvalue() == b"caf\xe9 \xf0\x9f\x98\x80\r\n"
+    assert written.getvalue() == b"\xe9t\xe9 \xf0\x9f\x98\x80\r\n"
 
 
 def test_a_narrow_encoding_is_no_error(opai, monkeypatch):
