@@ -71,6 +71,7 @@ class Follower:
         self._attempt_id = 0
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._shown_state = ""
+        self._is_final = False
         self._wake = asyncio.Event()
         self._job_changed = True
         self._stopped = False
@@ -94,17 +95,14 @@ class Follower:
                     yield _line(places.event())
                 while not self._is_stopped():
                     self._wake.clear()
-                    progress = False
                     for piece in self._round():
-                        progress = True
                         yield piece
                         if self._is_stopped():
                             return
                     if self._is_over():
                         yield self._end()
                         return
-                    if not progress:
-                        await self._wake.wait()
+                    await self._wake.wait()
             finally:
                 for pump in self._pumps:
                     pump.cancel()
@@ -154,13 +152,14 @@ class Follower:
         if self._job_changed:
             self._job_changed = False
             self._job = self._scheduler.job(self._job.user, self._job.name) or self._job
+            self._is_final = self._job.state.is_final
             self._find_tasks()
-        if self._job.state.value != self._shown_state:
-            self._shown_state = self._job.state.value
-            yield _line({"type": "state", "state": self._shown_state})
+            if self._job.state.value != self._shown_state:
+                self._shown_state = self._job.state.value
+                yield _line({"type": "state", "state": self._shown_state})
         for lane in self._lanes.values():
             yield from self._advance(lane)
-        if self._lanes_are_done() and (self._job.attempt_id or 0) > self._attempt_id:
+        if (self._job.attempt_id or 0) > self._attempt_id and self._lanes_are_done():
             yield self._next_attempt()
 
     def _find_tasks(self) -> None:
@@ -196,6 +195,8 @@ class Follower:
         piece = lane.stream.next_piece()
         if piece is not None:
             yield piece
+            if lane.stream.may_go_on():
+                self._wake.set()
         elif lane.stream.is_over():
             lane.stream = None
             if lane.upcoming() is not None:
@@ -203,7 +204,7 @@ class Follower:
 
     def _lanes_are_done(self) -> bool:
         """Whether all logs of this attempt of the job were sent, and there will be no more."""
-        moved_on = self._job.state.is_final or (self._job.attempt_id or 0) > self._attempt_id
+        moved_on = self._is_final or (self._job.attempt_id or 0) > self._attempt_id
         if not moved_on or self._job_changed:
             return False
         return all(lane.is_done(self._scheduler) for lane in self._lanes.values())
@@ -215,6 +216,7 @@ class Follower:
         self._lanes = {}
         self._places = None
         self._job_changed = True
+        self._wake.set()
         text = (
             f"attempt {self._attempt_id} of the job follows; "
             f"attempt {self._attempt_id - 1} ended with exit code {code}"
@@ -235,7 +237,7 @@ class Follower:
     def _is_over(self) -> bool:
         # Less than what a client was told before a crash, if that attempt never came to be.
         on_last_attempt = (self._job.attempt_id or 0) <= self._attempt_id
-        return self._job.state.is_final and on_last_attempt and self._lanes_are_done()
+        return self._is_final and on_last_attempt and self._lanes_are_done()
 
     def _end(self) -> bytes:
         outcome = self._job.outcome
@@ -335,6 +337,10 @@ class LogStream:
         self._position += length
         end = b'"end":%d,' % self._position if self._tells_end else b""
         return b"%b%b%b}\n" % (self._prefix, end, content)
+
+    def may_go_on(self) -> bool:
+        """Whether it is worth while to ask at once for another piece, or for the end."""
+        return self._log.ended or self._position < self._log.size(self._name)
 
     def is_over(self) -> bool:
         """Whether everything was read and nothing will be added."""

@@ -180,14 +180,14 @@ async def read_document(body: bytes) -> dict[str, Any]:
     """
     text = body.decode("utf-8", "replace")
     document: dict[str, Any] | None = parse_wire(text)
-    from openpaisdk.spec import validate
+    from openpaisdk.spec.validate import has_errors, server_error, validate_document, validate_text
 
     if document is not None:
-        problems = validate.validate_document(document)
+        problems = validate_document(document)
     else:  # the loader of YAML is slow: other requests go on meanwhile
-        document, problems = await asyncio.to_thread(validate.validate_text, text)
-    if document is None or any(problem["severity"] == "error" for problem in problems):
-        answer = validate.server_error(problems, document)
+        document, problems = await asyncio.to_thread(validate_text, text)
+    if document is None or has_errors(problems):
+        answer = server_error(problems, document)
         raise ApiError(answer["status"], answer["code"], answer["message"])
     return document
 
