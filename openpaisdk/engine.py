@@ -72,8 +72,9 @@ class Engine:
         group, verb, rest = found
         command = _load_command(group, verb)
         from openpaisdk.cli import options
+        from openpaisdk.cli.parser import Parser
 
-        parser = options.Parser(f"opai {group} {verb}", examples=command.examples)
+        parser = Parser(f"opai {group} {verb}", examples=command.examples)
         command.add_arguments(parser)
         options.add_common(parser)
         args = parser.read(rest)

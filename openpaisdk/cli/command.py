@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from openpaisdk.cli.layout import Column, Show
-    from openpaisdk.cli.options import Arguments, Parser
+    from openpaisdk.cli.parser import Arguments, Parser
     from openpaisdk.config.clusters import ClusterBook
     from openpaisdk.config.settings import Settings
     from openpaisdk.core import Cluster

@@ -41,7 +41,7 @@ COMMANDS = {
         "logs": ("job:ShowLogs", "show or follow what the tasks of a job print"),
         "wait": ("job:WaitForJobs", "wait until jobs have ended"),
         "stop": ("job:StopJobs", "stop jobs"),
-        "validate": ("job:ValidateDocument", "find every problem of a job document, without a network"),
+        "validate": ("validate:ValidateDocument", "find every problem of a job document, without a network"),
     },
     "output": {
         "list": ("output:ListOutputs", "list the files that a job has stored"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from openpaisdk.cli.command import Context
-    from openpaisdk.cli.options import Arguments, Parser
+    from openpaisdk.cli.parser import Arguments, Parser
     from openpaisdk.core import Cluster
 
 _COLUMNS = (("ALIAS", "alias"), ("USER", "user"), ("ADDRESS", "pai_uri"), ("STORAGE", "hdfs_web_uri"))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from openpaisdk.cli.command import Context
-    from openpaisdk.cli.options import Arguments, Parser
+    from openpaisdk.cli.parser import Arguments, Parser
 
 _COLUMNS = (("NAME", "name"), ("VALUE", "value"), ("ORIGIN", "origin"))
 

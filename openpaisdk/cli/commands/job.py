@@ -6,7 +6,7 @@ from __future__ import annotations
 from openpaisdk.cli import layout, options
 from openpaisdk.cli.command import Command
 from openpaisdk.cli.exit_codes import of_state
-from openpaisdk.errors import OpenPaiError, SpecError, UsageError
+from openpaisdk.errors import OpenPaiError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.options import Arguments, Parser
+    from openpaisdk.cli.parser import Arguments, Parser
 
 STATES = ("WAITING", "RUNNING", "STOPPING", "SUCCEEDED", "STOPPED", "FAILED", "UNKNOWN")
 DEFAULT_LIMIT = 50
@@ -240,48 +240,11 @@ class StopJobs(Command):
         return stopped
 
 
-class ValidateDocument(Command):
-    """``opai job validate``."""
-
-    details = "FILE is protocol v2 in YAML or JSON, - is stdin. Exit code 1 when there are errors."
-    examples = ("opai job validate job.yaml", "opai job validate - -o json < job.yaml")
-
-    def add_arguments(self, parser: Parser) -> None:
-        """Declare the file."""
-        parser.word("file", "FILE")
-
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
-        """Return the warnings; errors are raised, all in one ``SpecError``."""
-        from openpaisdk.cli.documents import read_text
-        from openpaisdk.spec.validate import validate_text
-
-        text, file = read_text(args.file)
-        _, problems = validate_text(text, file=file)
-        shown = [{key: problem.get(key) for key in PROBLEM_KEYS} for problem in problems]
-        errors = [problem for problem in shown if problem["severity"] == "error"]
-        if errors:
-            count = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
-            raise SpecError(f"job document {file or 'on stdin'!r} has {count}", problems=shown)
-        return {"valid": True, "warnings": shown}
-
-    def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
-        """Show one problem a line, as compilers do."""
-        lines = [_problem_line(problem) for problem in value.get("problems", value.get("warnings", []))]
-        return "".join(lines) + ("valid\n" if value["valid"] else "")
-
-    def value_of_error(self, error: BaseException) -> Any:
-        """Return the report that goes to stdout although the document is not valid."""
-        return {"valid": False, "problems": error.problems} if isinstance(error, SpecError) else None
-
-
 def _listed(context: Context, name: str) -> dict[str, Any]:
     """Return a job as ``job list`` does; nothing where the cluster's list does not have it."""
     user, _, plain = name.rpartition("~")
     jobs = context.cluster.jobs(user=user or None, keyword=plain, limit=0)
     return next((dict(job) for job in jobs if job["name"] == plain), {})
-
-
-PROBLEM_KEYS = ("severity", "path", "message", "hint", "file", "line", "column")
 
 
 def show_job(context: Context, name: str, part: str | None) -> Any:
@@ -357,10 +320,3 @@ def _counts_several(context: Context, args: Arguments) -> bool:
     roles = context.cluster.job_status(args.job_name)["task_roles"]
     wanted = roles.values() if args.task_role is None else [roles.get(convert_role_name(args.task_role), [])]
     return sum(len(tasks) if args.index is None else 1 for tasks in wanted) > 1
-
-
-def _problem_line(problem: dict[str, Any]) -> str:
-    place = [str(problem[key]) for key in ("file", "line", "column") if problem.get(key) is not None]
-    where = [":".join(place)] if place else []
-    line = ": ".join([*where, problem["severity"], problem["path"] or "document", problem["message"]]) + "\n"
-    return line + (f"  hint: {problem['hint']}\n" if problem.get("hint") else "")

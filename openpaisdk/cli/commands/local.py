@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.options import Arguments, Parser
+    from openpaisdk.cli.parser import Arguments, Parser
 
 LOG_LINES = 100
 _MODES = {"k": "kill", "kill": "kill", "l": "leave", "leave": "leave"}

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 
-from openpaisdk.cli import last_job, layout, options
+from openpaisdk.cli import last_job, layout
 from openpaisdk.cli.command import Command
+from openpaisdk.cli.parser import HIDDEN
 from openpaisdk.errors import StorageExistsError, UsageError
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from openpaisdk.cli.command import Context
-    from openpaisdk.cli.options import Arguments, Parser
+    from openpaisdk.cli.parser import Arguments, Parser
     from openpaisdk.job import JobHandle
 
 _COLUMNS = (
@@ -77,7 +78,7 @@ class PeekOutput(Command):
         parser.option("--stdout", action="set", help="what went to stdout")
         parser.option("--stderr", action="set", help="what went to stderr")
         # the first SDK called it so
-        parser.option("--stdin", dest="stderr", action="set", help=options.HIDDEN)
+        parser.option("--stdin", dest="stderr", action="set", help=HIDDEN)
         parser.option("--save", metavar="FILE", help="write it into a new local file instead of showing it")
 
     def run(self, args: Arguments, context: Context) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.options import Arguments, Parser
+    from openpaisdk.cli.parser import Arguments, Parser
     from openpaisdk.job import Job
 
 FILES_NAMED = 3

@@ -4,12 +4,13 @@ from __future__ import annotations
 import pytest
 
 from openpaisdk.cli import options
+from openpaisdk.cli.parser import Parser
 from openpaisdk.errors import UsageError
 
 
 @pytest.fixture
 def parser():
-    parser = options.Parser("opai job demo", examples=("opai job demo x",))
+    parser = Parser("opai job demo", examples=("opai job demo x",))
     parser.option("-j", "--job-name", metavar="NAME")
     parser.option("--gpu", read=options.whole_number(0))
     parser.option("-p", "--package", action="extend", read=options.comma_list)
