@@ -538,6 +538,7 @@ def test_credentials_are_what_another_client_needs(server):
 def test_a_link_opens_the_page_once(server):
     link = server.post("/local/v1/links", json={"job": f"{server.user}~good"}).json()["link"]
     browser = requests.Session()
+    assert browser.head(link, timeout=30).status_code == 204
     page = browser.get(link, timeout=30)
     assert page.url == f"{server.uri}/jobs/{server.user}~good"
     assert (page.status_code, page.history[0].status_code) == (200, 303)

@@ -74,6 +74,8 @@ class PageRoutes:
         headers = {**self._headers, "location": request.scope["raw_path"].decode("ascii", "replace")}
         if self._is_known(request):
             return Response(status_code=303, headers=headers)
+        if request.method == "HEAD":  # a look ahead by some program must not use up the link
+            return Response(status_code=204, headers=self._headers)
         session = self._sessions.redeem(request.query_params["code"])
         if session is None:
             text = "This link was used before or is too old. Make a new one with: opai job open"
