@@ -10,8 +10,9 @@ import json
 
 import pytest
 
-from openpaisdk.local import follow
-from openpaisdk.local.follow import Follower, LogStream, incomplete_bytes, is_wanted, tail_position
+from openpaisdk.local import log_pieces
+from openpaisdk.local.follow import Follower, is_wanted
+from openpaisdk.local.log_pieces import LogStream, incomplete_bytes, tail_position
 from openpaisdk.local.records import AttemptRecord, JobRecord, Outcome, SubState, TaskRecord
 
 
@@ -403,7 +404,7 @@ def test_a_line_that_is_not_utf8_is_sent_as_bytes_and_the_rest_as_text():
 
 
 def test_large_pieces_are_cut_at_the_end_of_a_line(monkeypatch):
-    monkeypatch.setattr(follow, "PIECE_BYTES", 10)
+    monkeypatch.setattr(log_pieces, "PIECE_BYTES", 10)
     pieces = pieces_of(FakeLog(b"one\ntwo\nthree\na line of more than ten\n", ended=True))
     assert [piece["text"] for piece in pieces][:2] == ["one\ntwo\n", "three\n"]
     assert "".join(piece["text"] for piece in pieces) == "one\ntwo\nthree\na line of more than ten\n"
@@ -412,7 +413,7 @@ def test_large_pieces_are_cut_at_the_end_of_a_line(monkeypatch):
 @pytest.mark.parametrize("content", ["ü€𐍈" * 40, "\0\x1b[31m\u2028\r\n" * 20])
 def test_all_bytes_come_through_whatever_the_piece(monkeypatch, content):
     for size in (4, 5, 7, 64):
-        monkeypatch.setattr(follow, "PIECE_BYTES", size)
+        monkeypatch.setattr(log_pieces, "PIECE_BYTES", size)
         assert "".join(piece["text"] for piece in pieces_of(FakeLog(content.encode(), ended=True))) == content
 
 
@@ -446,7 +447,7 @@ def test_bytes_of_an_unfinished_character_are_counted(data, count):
 )
 def test_the_last_lines_are_found(monkeypatch, content, lines, rest):
     for size in (1, 2, 3, 100):
-        monkeypatch.setattr(follow, "PIECE_BYTES", size)
+        monkeypatch.setattr(log_pieces, "PIECE_BYTES", size)
         assert content[tail_position(FakeLog(content), "all", lines) :] == rest
 
 
