@@ -109,11 +109,14 @@ class ExtensionRoutes:
             raise no_job(f"Task {wanted} is not found in job {job.framework}.")
 
     async def links(self, request: Request) -> Response:
-        """Hand out a link to a job's page that works once."""
+        """Hand out a link to a job's page that works once, and what to know of how this cluster runs
+        the job.
+        """
         identity = self._auth.user_token(request)
         name = text_field(await read_values(request), "job")
         job = find_framework(self._services, name)
-        return JsonReply({"link": self._services.sessions.make_link(identity.user, f"/jobs/{job.framework}")})
+        link = self._services.sessions.make_link(identity.user, f"/jobs/{job.framework}")
+        return JsonReply({"link": link, "notes": self._scheduler.notes(job)})
 
     # --- the server ----------------------------------------------------------------------------
     async def status(self, request: Request) -> Response:

@@ -65,6 +65,7 @@ class Follower:
         self._tail = tail
         self._places = after
         """Where to begin; set by ``_begin`` when the client does not say."""
+        self._is_new = after is None or not (after.job_attempt or after.of_tasks)
         self._tells_places = tells_places
         self._attempt_id = 0
         self._lanes: dict[tuple[str, int], _Lane] = {}
@@ -91,6 +92,9 @@ class Follower:
                 places = self._begin()
                 if self._tells_places:
                     yield _line(places.event())
+                if self._is_new:
+                    for text in self._scheduler.notes(self._job):
+                        yield self._note(text)
                 while not self._is_stopped():
                     self._wake.clear()
                     for piece in self._round():
@@ -119,6 +123,7 @@ class Follower:
 
     async def _pump_log(self, log: TaskLog) -> None:
         async with log.follow(self._stream) as watch:
+            self._wake.set()  # for what was written between the first look and now
             while not log.ended:
                 await watch.changed(None)
                 self._wake.set()

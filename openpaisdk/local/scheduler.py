@@ -20,7 +20,7 @@ from openpaisdk.local.admission import NOTHING, Request, refusal, total
 from openpaisdk.local.executors.process import ProcessExecutor
 from openpaisdk.local.home import LocalHome
 from openpaisdk.local.launch import Launcher
-from openpaisdk.local.lifecycle import Lifecycle, now_ms
+from openpaisdk.local.lifecycle import IMAGE_NOTE, Lifecycle, now_ms
 from openpaisdk.local.live import LiveJob, masked, policy_of, with_unique_roles, without_secrets
 from openpaisdk.local.logs import TaskLog
 from openpaisdk.local.machine import Admitted, JobStatus, StopRequested, TaskKey
@@ -207,6 +207,17 @@ class Scheduler:
     def config(self, job: JobRecord) -> dict[str, Any]:
         """Return the document of a job, its secrets masked."""
         return self.store.document(job.id)
+
+    def notes(self, job: JobRecord) -> list[str]:
+        """Return what users should know about how the job is run here."""
+        document = self.config(job)
+        images = {
+            item["name"]: item["uri"]
+            for item in document.get("prerequisites", ())
+            if item["type"] == "dockerimage"
+        }
+        used = dict.fromkeys(images[role["dockerImage"]] for role in document["taskRoles"].values())
+        return [f"image {uri!r} {IMAGE_NOTE}" for uri in used]
 
     def events(self, job: JobRecord, type_: str | None = None) -> list[EventRecord]:
         """Return the events of a job, newest first."""

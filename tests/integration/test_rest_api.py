@@ -487,7 +487,9 @@ def test_following_tells_all_and_ends(server):
 def test_following_goes_over_retries(server):
     events = follow(server, "bad")
     assert text_of(events) == "boom\nboom\n"
-    assert [event["type"] for event in events].count("note") == 1
+    image, retry = [event["text"] for event in events if event["type"] == "note"]
+    assert "is not used" in image
+    assert retry.startswith("attempt 1 of the job follows")
     assert events[-1]["user_exit_code"] == 3
 
 

@@ -13,6 +13,7 @@ import pytest
 from openpaisdk.local import log_pieces
 from openpaisdk.local.follow import Follower, is_wanted
 from openpaisdk.local.log_pieces import LogStream, incomplete_bytes, tail_position
+from openpaisdk.local.places import Places
 from openpaisdk.local.records import AttemptRecord, JobRecord, Outcome, SubState, TaskRecord
 
 
@@ -71,6 +72,7 @@ class FakeScheduler:
         )
         self.history: list[TaskRecord] = []
         self.logs: dict[str, FakeLog] = {}
+        self.things_to_know: list[str] = []
         self.codes: dict[int, int] = {}
         self.event = asyncio.Event()
 
@@ -105,6 +107,9 @@ class FakeScheduler:
         self.record.sub_state = SubState.COMPLETED
         self.record.outcome = Outcome(exit_code=code, user_exit_code=code)
         self.event.set()
+
+    def notes(self, job: JobRecord) -> list[str]:
+        return list(self.things_to_know)
 
     def job(self, user: str, name: str) -> JobRecord:
         return self.record
@@ -456,3 +461,18 @@ def test_roles_go_by_either_name():
     assert is_wanted(task(), "Wor-ker", 0)
     assert not is_wanted(task(), "other", None)
     assert not is_wanted(task(), None, 1)
+
+
+def test_what_to_know_of_the_job_is_told_first_and_once() -> None:
+    async def scenario() -> None:
+        scheduler = FakeScheduler()
+        scheduler.things_to_know = ["image 'x' is not used"]
+        scheduler.start(log=FakeLog(b"hi\n", ended=True))
+        scheduler.record.sub_state = SubState.COMPLETED
+        scheduler.record.outcome = Outcome(exit_code=0)
+        events = [json.loads(piece) async for piece in Follower(scheduler, scheduler.record).pieces()]
+        assert events[0] == {"type": "note", "text": "image 'x' is not used"}
+        later = Follower(scheduler, scheduler.record, after=Places(0, {("main", 0): (0, 1)}))
+        assert "note" not in [json.loads(piece)["type"] async for piece in later.pieces()]
+
+    asyncio.run(scenario())
