@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 START_TIMEOUT_S = 60.0
+_STARTS = 5
+"""How often a server is started that is killed before it answers."""
 _LOG_TAIL_BYTES = 4000
 _started: list[int] = []
 
@@ -113,6 +115,29 @@ def ensure_running(options: Mapping[str, Any] | None = None, *, home: str | None
         os.close(lock)
 
 
+def restart_crashed(home: str | None = None) -> dict[str, Any] | None:
+    """Return what the server wrote about itself after it was lost, starting it again if it has crashed.
+
+    ``None`` when it was stopped on purpose: then it stays so. One that is about to end is waited for.
+
+    Raises:
+        LocalClusterError: The server does not start.
+    """
+    import time
+
+    _reap()
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        server = read_server_file(home)
+        if server is None or server.get("pid") is None:
+            return None
+        if answers(server):
+            return server
+        if not may_run(server) or time.monotonic() > deadline:
+            return ensure_running(home=home)
+        wait_gone(int(server["pid"]), 0.2)
+
+
 def wait_gone(pid: int, timeout_s: float) -> bool:
     """Wait until a process has ended; false when it is still there after ``timeout_s`` seconds."""
     _reap()
@@ -175,8 +200,11 @@ def _start_or_join(home: str | None, folder: str, words: list[str]) -> dict[str,
     import time
 
     deadline = time.monotonic() + START_TIMEOUT_S
+    starts = 0
     while True:
-        told = _start(folder, words)
+        told = _start(folder, words, last=(starts := starts + 1) >= _STARTS)
+        if told is None:
+            continue
         if "error" not in told:
             return told
         if told.get("code") != "AlreadyRunning" or time.monotonic() > deadline:
@@ -190,8 +218,11 @@ def _start_or_join(home: str | None, folder: str, words: list[str]) -> dict[str,
         time.sleep(0.05)
 
 
-def _start(folder: str, words: list[str]) -> dict[str, Any]:
-    """Start the server detached from this process and return its word: its server file, or an ``error``."""
+def _start(folder: str, words: list[str], *, last: bool) -> dict[str, Any] | None:
+    """Start the server detached from this process and return its word: its server file, or an ``error``.
+
+    ``None`` when somebody has killed it before it could say anything and this is not the last try.
+    """
     log_path = os.path.join(folder, LOCAL_LOG_FILE)
     ready, to_us = os.pipe()
     os.set_inheritable(to_us, True)
@@ -223,6 +254,8 @@ def _start(folder: str, words: list[str]) -> dict[str, Any]:
     finally:
         os.close(ready)
     if told is None:
+        if not last and _was_killed(pid):
+            return None
         raise LocalClusterError(
             "the embedded cluster does not start" + _end_of_log(log_path, log_start),
             hint=f"its log is {log_path}",
@@ -231,7 +264,7 @@ def _start(folder: str, words: list[str]) -> dict[str, Any]:
 
 
 def _read_word(descriptor: int) -> dict[str, Any] | None:
-    """Return the JSON line that the server writes; ``None`` when it ends or takes too long without one."""
+    """Return the JSON line that the server writes; ``None`` when it ends without one."""
     import json
     import select
     import time
@@ -240,7 +273,12 @@ def _read_word(descriptor: int) -> dict[str, Any] | None:
     line = b""
     while not line.endswith(b"\n"):
         readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        piece = os.read(descriptor, 65536) if readable else b""
+        if not readable:
+            return {
+                "error": f"the embedded cluster did not start within {START_TIMEOUT_S:g} s",
+                "hint": f"{LOCAL_FOLDER}/{LOCAL_LOG_FILE} in the folder of settings may tell why",
+            }
+        piece = os.read(descriptor, 65536)
         if not piece:
             return None
         line += piece
@@ -269,6 +307,14 @@ def _end_of_log(path: str, start: int) -> str:
     except OSError:
         lines = []
     return ": " + "\n  ".join(["", *lines]).lstrip("\n") if lines else " and says nothing"
+
+
+def _was_killed(pid: int) -> bool:
+    """Tell whether a server that we started, and that hung up, has been ended by a signal."""
+    try:
+        return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    except OSError:
+        return False
 
 
 def _reap() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 # The C module below ``socket``: the Python layer above it would double the start-up time of this client.
 import _socket
 
-from openpaisdk.rest.transport import IDEMPOTENT, Response, Transport, TransportError
+from openpaisdk.rest.transport import Response, Transport, TransportError
 from openpaisdk.rest.urls import split_url
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ class SocketTransport(Transport):
                 return self._exchange(connection, idle, request, message)
             except TransportError as exc:
                 # The server may have closed an idle connection just when we used it: once more, afresh.
-                if exc.kind != "reset" or connection.has_answered or request.method not in IDEMPOTENT:
+                if exc.kind != "reset" or connection.has_answered or not request.is_idempotent:
                     raise
         connection = _Connection(url, request.timeout[0])
         return self._exchange(connection, idle, request, message)

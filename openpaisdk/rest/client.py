@@ -8,7 +8,7 @@ from _thread import allocate_lock
 
 from openpaisdk._secret import Secret
 from openpaisdk.constants import CONNECT_TIMEOUT_S, EXTENSION_PREFIX, READ_TIMEOUT_S, VERSION
-from openpaisdk.errors import AuthenticationError, ClusterError
+from openpaisdk.errors import AuthenticationError, ClusterConnectionError, ClusterError
 from openpaisdk.rest.errors import Refusal, connection_error, refusal_error
 from openpaisdk.rest.retry import send_with_retries
 from openpaisdk.rest.transport import HttpTransport, Request, TransportError
@@ -16,7 +16,7 @@ from openpaisdk.rest.urls import encode_query, quote, split_url, without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from openpaisdk.rest.transport import Response, Transport
@@ -25,6 +25,8 @@ GATEWAY_PREFIX = "/rest-server"
 _DIRECT_PORT = 9186
 _API = "/api/v2"
 _FRESH_FOR_S = 5.0
+_REVIVALS = 8
+"""How often one request starts the embedded cluster again, should that die over and over."""
 _FRESH_TOKEN_DELAYS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 """A token may be refused for a moment after the login that made it (rest-api-v2 §16)."""
 
@@ -43,8 +45,9 @@ class RestClient:
         transport: What sends requests; by default sockets and ``requests``.
         verify: Whether certificates are checked, or the path of a CA bundle.
         label: How messages name the cluster.
-        revive: Called when nothing listens at ``uri`` or the token is not valid; returns address and token
-            to go on with, or ``None``. Starts the embedded cluster.
+        revive: Called with ``refused`` when nothing listens at ``uri``, with ``lost`` when that happens in
+            the course of something that a stop of the server is to end, and with ``token`` when the token
+            is not valid; returns address and token to go on with, or ``None``. Starts the embedded cluster.
         sleep: Waits for so many seconds.
     """
 
@@ -104,6 +107,7 @@ class RestClient:
         may_start: bool = True,
         stream: bool = False,
         read_timeout_s: float = READ_TIMEOUT_S,
+        only_looks: bool = False,
     ) -> Response:
         """Send a request and return the answer when it is a success.
 
@@ -114,14 +118,17 @@ class RestClient:
             content_type: What the body is.
             job: The job that this is about, for messages.
             needs_token: Whether the token goes along.
-            may_start: Whether the embedded cluster may be started for this.
+            may_start: Whether the embedded cluster may be started for this; if not, it is started again only
+                after a crash.
             stream: Whether the body is left to be read piece by piece.
             read_timeout_s: Longest silence of the server, in seconds.
+            only_looks: Whether this may be sent twice though it is a POST.
 
         Raises:
             OpenPaiError: What ``rest.errors`` makes of any other answer.
         """
-        revived = False
+        revivals = 0
+        renewed = False
         delays = iter(_FRESH_TOKEN_DELAYS_S)
         while True:
             headers = {"Accept": "application/json", "User-Agent": f"openpaisdk/{VERSION}"}
@@ -131,15 +138,19 @@ class RestClient:
                 headers["Authorization"] = f"Bearer {self.token().reveal()}"
             url = self._url_of(path)
             timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
-            request = Request(method, url, headers=headers, body=body, timeout=timeout)
+            request = Request(method, url, headers=headers, body=body, timeout=timeout, only_looks=only_looks)
             try:
-                response = self._send(request)
-                if not (stream and response.status < 300):
-                    _ = response.body  # read while a broken connection is still this request's problem
+                response = self._send(request, stream=stream)
             except TransportError as exc:
-                if exc.kind == "refused" and may_start and not revived and self._revived():
-                    revived = True
-                    continue
+                if exc.kind == "refused" and revivals < _REVIVALS:
+                    if self._revived("refused" if may_start else "lost"):
+                        revivals += 1
+                        continue
+                    if self._revive is not None:
+                        raise ClusterConnectionError(
+                            f"{self.label} was stopped in the meantime",
+                            hint="opai local start takes its jobs up again",
+                        ) from exc
                 raise connection_error(exc, request, label=self.label) from exc
             if response.status < 300:
                 return response
@@ -148,18 +159,23 @@ class RestClient:
                 if pause_s is not None:
                     self._sleep(pause_s)
                     continue
-                if not revived and self._renewed(headers["Authorization"]):
-                    revived = True
+                if not renewed and self._renewed(headers["Authorization"]):
+                    renewed = True
                     continue
             if self._is_wrong_prefix(response, path):
                 self._prefix = ""
                 continue
             raise refusal_error(request, response, label=self.label, job=job)
 
-    def _send(self, request: Request) -> Response:
+    def _send(self, request: Request, *, stream: bool = False) -> Response:
         started = time.monotonic()
-        retry_refused = self._revive is None
-        response = send_with_retries(self._transport, request, sleep=self._sleep, retry_refused=retry_refused)
+        response = send_with_retries(
+            self._transport,
+            request,
+            sleep=self._sleep,
+            retry_refused=self._revive is None,
+            stream=stream,
+        )
         if self.trace is not None:
             elapsed_ms = (time.monotonic() - started) * 1000
             self.trace(
@@ -265,16 +281,16 @@ class RestClient:
             with self._login_lock:
                 self.login()
             return True
-        return self._revive is not None and self._revived(because="token")
+        return self._revive is not None and self._revived("token")
 
-    def _revived(self, *, because: str = "refused") -> bool:
+    def _revived(self, because: str) -> bool:
         place = self._revive(because) if self._revive is not None else None
         if place is None:
             return False
         changed = self._token != place[1]
         self._set_address(place[0])
         self._token = place[1]
-        return changed or because == "refused"
+        return changed or because != "token"
 
     def logout(self) -> None:
         """Revoke the token in use, if there is one."""
@@ -420,24 +436,6 @@ class RestClient:
         """Call an endpoint that only the embedded cluster has, named below ``/local/v1``."""
         reply = self._json(method, EXTENSION_PREFIX + path, value, **options)
         return reply if isinstance(reply, dict) else {}
-
-    def stream_lines(self, path: str, **options: Any) -> Iterator[bytes]:
-        """Give the lines of a streamed answer of the embedded cluster as they come."""
-        response = self.call("GET", EXTENSION_PREFIX + path, stream=True, **options)
-        rest = b""
-        try:
-            for piece in response.iter_bytes():
-                lines = (rest + piece).split(b"\n")
-                rest = lines.pop()
-                yield from lines
-        except TransportError as exc:
-            raise connection_error(
-                exc, Request("GET", self._url_of(EXTENSION_PREFIX)), label=self.label
-            ) from exc
-        finally:
-            response.close()
-        if rest:
-            yield rest
 
     def _object(self, path: str, **options: Any) -> dict[str, Any]:
         reply = self._json("GET", path, **options)

@@ -107,9 +107,14 @@ def virtual_cluster(name: str, value: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def job_attempt(detail: dict[str, Any]) -> int:
+    """Return the number, from 0, of the job attempt that a detail describes."""
+    attempt = _dict(detail.get("jobStatus")).get("attemptId")
+    return attempt if isinstance(attempt, int) else 0
+
+
 def containers(detail: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what reading logs needs of each task: who it is, where its log is, whether it has begun."""
-    attempt = _dict(detail.get("jobStatus")).get("attemptId") or 0
     found = []
     for role, value in _dict(detail.get("taskRoles")).items():
         for task in _list(_dict(value).get("taskStatuses")):
@@ -118,8 +123,7 @@ def containers(detail: dict[str, Any]) -> list[dict[str, Any]]:
                 {
                     "role": role,
                     "index": task.get("taskIndex", 0),
-                    "attempt": attempt + (task.get("attemptId") or 0),
-                    "pod": task.get("containerId"),
+                    "attempt": task.get("attemptId") or 0,
                     "path": path if isinstance(path, str) else "",
                     "has_begun": bool(
                         task.get("launchedTime") or task.get("completedTime") or task.get("containerIp")

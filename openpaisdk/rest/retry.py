@@ -24,17 +24,20 @@ def send_with_retries(
     *,
     sleep: Callable[[float], object],
     retry_refused: bool = True,
+    stream: bool = False,
 ) -> Response:
     """Send, and send again what may be sent again.
 
-    Idempotent requests are repeated when the connection broke or a gateway answered 502, 503 or 504; any
-    request turned away with 429 is repeated while the waits that it asks for are less than a minute.
+    Idempotent requests are repeated when the connection broke, also in the middle of the answer, or a
+    gateway answered 502, 503 or 504; any request turned away with 429 is repeated while the waits that it
+    asks for are less than a minute.
 
     Args:
         transport: What sends.
         request: What is sent.
         sleep: Waits for so many seconds; a test hands in its own.
         retry_refused: Whether a refused connection is tried again, or reported at once.
+        stream: Whether the body of a success is left unread.
 
     Raises:
         TransportError: No answer came, for the last time.
@@ -45,6 +48,8 @@ def send_with_retries(
         may_repeat = request.is_idempotent and tries < len(DELAYS_S)
         try:
             response = transport.send(request)
+            if not (stream and response.status < 300):
+                _ = response.body  # read while a broken connection is still this request's problem
         except TransportError as exc:
             if (
                 not may_repeat

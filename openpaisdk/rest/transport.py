@@ -37,9 +37,12 @@ class TransportError(Exception):
 
 
 class Request:
-    """One HTTP request; ``timeout`` is (connect, read) in seconds."""
+    """One HTTP request; ``timeout`` is (connect, read) in seconds.
 
-    __slots__ = ("body", "headers", "method", "timeout", "url")
+    ``only_looks`` marks a POST that changes nothing, so that it may be sent twice.
+    """
+
+    __slots__ = ("body", "headers", "method", "only_looks", "timeout", "url")
 
     def __init__(
         self,
@@ -49,17 +52,19 @@ class Request:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         timeout: tuple[float, float] = _DEFAULT_TIMEOUT,
+        only_looks: bool = False,
     ) -> None:
         self.method = method
         self.url = url
         self.headers = dict(headers or {})
         self.body = body
         self.timeout = timeout
+        self.only_looks = only_looks
 
     @property
     def is_idempotent(self) -> bool:
         """Whether sending it twice does what sending it once does."""
-        return self.method in IDEMPOTENT
+        return self.only_looks or self.method in IDEMPOTENT
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {without_secrets(self.url)}>"
@@ -203,4 +208,11 @@ def redirect_target(request: Request, response: Response) -> Request | None:
     if here.host != there.host:
         headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
     url = there.origin + there.path
-    return Request(request.method, url, headers=headers, body=request.body, timeout=request.timeout)
+    return Request(
+        request.method,
+        url,
+        headers=headers,
+        body=request.body,
+        timeout=request.timeout,
+        only_looks=request.only_looks,
+    )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,13 +11,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+import openpaisdk
 from openpaisdk import core, embedded
 from openpaisdk.core import Cluster
 from openpaisdk.errors import (
@@ -177,7 +179,7 @@ def test_inside_a_job_the_cluster_is_found_from_the_environment(cluster: Cluster
         "from openpaisdk.core import Client, in_job_container; "
         "client = Client.from_env(); print(in_job_container(), client.pai_uri, client.user, client.workspace)"
     )
-    root = str(Path(core.__file__).parents[1])
+    root = str(Path(openpaisdk.__file__).parents[1])
     cluster.submit(document("inside", f"PYTHONPATH={root} {sys.executable} -c '{program}'"))
     cluster.wait("inside")
     expected = f"True {cluster.pai_uri} {cluster.user} {cluster.workspace}\n"
@@ -217,9 +219,145 @@ def test_a_server_that_was_killed_is_started_again(own_home: Path) -> None:
     assert (after["port"], after["token"]) == (before["port"], before["token"])
 
 
+def kill_server() -> None:
+    server = embedded.read_server_file()
+    assert server is not None
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(server["pid"], signal.SIGKILL)
+
+
+class Writer:
+    """A task that writes what a test tells it to, and ends when it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pipe = folder / "pipe"
+        os.mkfifo(self.pipe)
+        self.command = f"while read -r where text <&3; do echo $text >&$where; done 3< {self.pipe}"
+        self.words: TextIO | None = None
+
+    def write(self, text: str, where: int = 1) -> None:
+        if self.words is None:
+            self.words = self.pipe.open("w", buffering=1)
+        self.words.write(f"{where} {text}\n")
+
+    def end(self) -> None:
+        if self.words is not None:
+            self.words.close()
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    made = Writer(tmp_path)
+    yield made
+    made.end()
+
+
+def next_text(events: Iterator[dict[str, Any]]) -> str:
+    return str(next(event["text"] for event in events if event["type"] == "log"))
+
+
+@pytest.mark.parametrize("stream", ["all", "stdout"])
+def test_following_goes_on_over_crashes_and_repeats_nothing(
+    own_home: Path, writer: Writer, stream: str
+) -> None:
+    cluster = Cluster.from_alias("local")
+    cluster.submit(document("followed", writer.command))
+    events = cluster.follow("followed", stream=stream)
+    seen = []
+    for number in range(4):
+        writer.write(f"before {number}")
+        seen.append(next_text(events))
+        kill_server()
+        writer.write(f"while away {number}")
+        seen.append(next_text(events))
+    writer.end()
+    rest = list(events)
+    seen += [event["text"] for event in rest if event["type"] == "log"]
+    assert "".join(seen) == "".join(f"before {number}\nwhile away {number}\n" for number in range(4))
+    assert (rest[-1]["type"], rest[-1]["state"]) == ("end", "SUCCEEDED")
+    assert not {"end", "job_attempt"} & set(rest[-2])
+
+
+def test_the_order_of_both_streams_outlives_a_crash(own_home: Path, writer: Writer) -> None:
+    cluster = Cluster.from_alias("local")
+    cluster.submit(document("both", writer.command))
+    events = cluster.follow("both")
+    writer.write("err", 2)
+    assert next_text(events) == "err\n"
+    writer.write("out")
+    assert next_text(events) == "out\n"
+    kill_server()
+    writer.write("out again")
+    writer.write("err again", 2)
+    writer.end()
+    assert "".join(event["text"] for event in events if event["type"] == "log") == "out again\nerr again\n"
+
+
+def test_a_tail_goes_on_where_it_was_over_a_crash(own_home: Path, writer: Writer) -> None:
+    cluster = Cluster.from_alias("local")
+    cluster.submit(document("tail", writer.command))
+    followed = cluster.follow("tail")
+    for text in ("old", "old too"):
+        writer.write(text)
+        next_text(followed)
+    followed.close()  # type: ignore[attr-defined]
+    events = cluster.follow("tail", tail=0)
+    assert any(event["type"] == "state" for event in events)
+    kill_server()
+    writer.write("new")
+    writer.end()
+    assert [event["text"] for event in events if event["type"] == "log"] == ["new\n"]
+
+
+def test_retries_are_told_of_once_over_a_crash(own_home: Path) -> None:
+    cluster = Cluster.from_alias("local")
+    tries, go = own_home / "tries", own_home / "go"
+    command = (
+        f"echo try >> {tries}; n=$(wc -l < {tries}); echo try $n; "
+        f"[ $n -lt 3 ] && exit 1; while [ ! -e {go} ]; do sleep 0.02; done; echo done"
+    )
+    sent = document("retried", command)
+    sent["jobRetryCount"] = 2
+    cluster.submit(sent)
+    events = cluster.follow("retried")
+    seen = [next(events)]
+    while seen[-1].get("text") != "try 3\n":
+        seen.append(next(events))
+    kill_server()
+    go.touch()
+    seen += events
+    assert "".join(event["text"] for event in seen if event["type"] == "log") == "try 1\ntry 2\ntry 3\ndone\n"
+    notes = [event["text"] for event in seen if event["type"] == "note"]
+    assert [note.partition(" follows")[0] for note in notes if note.startswith("attempt")] == [
+        "attempt 1 of the job",
+        "attempt 2 of the job",
+    ]
+
+
+def test_a_submission_outlives_its_server(own_home: Path) -> None:
+    cluster = Cluster.from_alias("local")
+    cluster.submit(document("first", "true"))
+    stop = threading.Event()
+
+    def kill_often() -> None:
+        while not stop.wait(0.4):
+            kill_server()
+
+    killer = threading.Thread(target=kill_often)
+    killer.start()
+    try:
+        for number in range(60):
+            cluster.submit(document(f"job-{number}", "true"))
+    finally:
+        stop.set()
+        killer.join()
+    results = cluster.wait([f"job-{number}" for number in range(60)])
+    assert {result["state"] for result in results} == {"SUCCEEDED"}
+
+
 def test_commands_that_come_at_once_start_one_server(own_home: Path) -> None:
     program = "from openpaisdk import embedded; print(embedded.ensure_running()['pid'])"
-    root = str(Path(core.__file__).parents[1])
+    root = str(Path(openpaisdk.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": root}
     started = [
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
@@ -241,7 +379,7 @@ def test_a_server_that_is_stopped_while_one_waits_stays_stopped(own_home: Path) 
             seen.append(exc)
 
     events = cluster.follow("long")
-    assert next(events)["type"] == "state"
+    assert any(event["type"] == "state" for event in events)
     thread = threading.Thread(target=wait)
     thread.start()
     with pytest.raises(LocalClusterError, match="running"):

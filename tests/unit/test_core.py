@@ -122,7 +122,7 @@ def local(home: Path, transport: FakeTransport) -> Cluster:
         "user": "me",
     }
     (home / "local" / "server.json").write_text(json.dumps(server))
-    return Cluster.from_alias("local", transport=transport)
+    return Cluster.from_alias("local", transport=transport, sleep=lambda seconds: None)
 
 
 def write_clusters(home: Path, **clusters: Any) -> Path:
@@ -294,7 +294,7 @@ def test_a_list_can_be_narrowed(cluster: Cluster, transport: FakeTransport) -> N
 def test_a_limit_of_zero_lists_all_jobs(
     cluster: Cluster, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core, "_MOST_JOBS_AT_ONCE", 2)
+    monkeypatch.setattr("openpaisdk.rest.listing.MOST_JOBS_AT_ONCE", 2)
     transport.will_answer(reply([{"name": "a"}, {"name": "b"}]), reply([{"name": "c"}]))
     assert cluster.jobs(name_only=True, limit=0) == ["a", "b", "c"]
     assert transport.sent[1] == "GET /jobs?username=alice&limit=2&offset=2"
@@ -338,6 +338,11 @@ def test_a_missing_job_is_an_error_with_a_hint(cluster: Cluster, transport: Fake
     with pytest.raises(JobNotFoundError) as caught:
         cluster.job_status("train")
     assert "opai job list" in str(caught.value.hint)
+
+
+def test_looking_for_a_link_survives_a_broken_connection(local: Cluster, transport: FakeTransport) -> None:
+    transport.will_answer(lost("reset"), reply({"link": "http://127.0.0.1:5/l"}))
+    assert local.link("train") == "http://127.0.0.1:5/l"
 
 
 def test_a_link_of_the_embedded_cluster_is_asked_for(local: Cluster, transport: FakeTransport) -> None:
@@ -513,13 +518,43 @@ def test_events_of_the_embedded_cluster_are_handed_on(local: Cluster, transport:
     lines = b'{"type":"log","text":"hi\\n"}\n{"type":"end","state":"SUCCEEDED"}\n'
     transport.will_answer(Response(200, {}, iter([lines[:10], lines[10:]])))
     assert [event["type"] for event in local.follow("a", role="w", tail=5)] == ["log", "end"]
-    assert transport.requests[0].url.endswith("/local/v1/follow?job=me~a&role=w&stream=all&tail=5")
+    assert transport.requests[0].url.endswith("/local/v1/follow?job=me~a&role=w&stream=all&tail=5&after=")
 
 
-def test_a_stream_that_ends_too_early_is_an_error(local: Cluster, transport: FakeTransport) -> None:
-    transport.will_answer(Response(200, {}, iter([b'{"type":"log","text":"hi"}\n'])))
-    with pytest.raises(ClusterConnectionError, match="stopped while"):
-        list(local.follow("a"))
+def test_waiting_goes_on_at_the_server_that_was_started_again(
+    local: Cluster, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = {"uri": "http://127.0.0.1:6", "token": "other-token", "user": "me"}
+    monkeypatch.setattr(embedded, "restart_crashed", lambda: again)
+    ended = {"state": "SUCCEEDED", "exit_code": 0, "user_exit_code": 0}
+    transport.will_answer(reply({"done": False, "jobs": {"me~a": {"state": "RUNNING"}}}))
+    transport.will_answer(lost("reset"), lost("refused", sent=False))
+    transport.will_answer(reply({"done": True, "jobs": {"me~a": ended}}))
+    assert local.wait("a") == [{"name": "a", **ended}]
+    assert transport.requests[-1].url == "http://127.0.0.1:6/local/v1/wait"
+    assert transport.requests[-1].headers["Authorization"] == "Bearer other-token"
+
+
+def test_waiting_ends_when_the_server_was_stopped_on_purpose(
+    local: Cluster, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "restart_crashed", lambda: None)
+    transport.will_answer(reply({"done": False, "jobs": {"me~a": {"state": "RUNNING"}}}))
+    transport.will_answer(lost("refused", sent=False))
+    with pytest.raises(ClusterConnectionError, match="stopped in the meantime") as caught:
+        local.wait("a")
+    assert "opai local start" in str(caught.value.hint)
+
+
+def test_a_submission_that_lost_its_server_is_looked_for_at_the_next_one(
+    local: Cluster, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = {"uri": "http://127.0.0.1:6", "token": "local-token", "user": "me"}
+    monkeypatch.setattr(embedded, "ensure_running", lambda: again)
+    transport.will_answer(lost("reset"), lost("refused", sent=False), recorded("detail, unknown job"))
+    transport.will_answer(reply({"status": 202, "link": "http://127.0.0.1:6/l"}, 202))
+    assert local.submit(DOCUMENT)["link"] == "http://127.0.0.1:6/l"
+    assert [request.method for request in transport.requests] == ["POST", "GET", "GET", "POST"]
 
 
 def test_requests_can_be_traced_without_secrets(cluster: Cluster, transport: FakeTransport) -> None:

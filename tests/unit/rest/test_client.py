@@ -147,7 +147,7 @@ def test_an_unreachable_cluster_is_named_with_host_and_port(
     assert "host name" in str(caught.value.hint)
 
 
-def test_a_cluster_that_is_not_there_is_revived_once(make_client: Any, transport: Any, answers: Any) -> None:
+def test_a_cluster_that_is_not_there_is_revived(make_client: Any, transport: Any, answers: Any) -> None:
     reasons: list[str] = []
 
     def revive(because: str) -> tuple[str, Secret]:
@@ -162,13 +162,41 @@ def test_a_cluster_that_is_not_there_is_revived_once(make_client: Any, transport
     assert transport.requests[1].headers["Authorization"] == "Bearer new-token"
 
 
+def test_a_cluster_that_dies_over_and_over_is_given_up(
+    make_client: Any, transport: Any, answers: Any
+) -> None:
+    reasons: list[str] = []
+
+    def revive(because: str) -> tuple[str, Secret]:
+        reasons.append(because)
+        return "http://127.0.0.1:4", Secret("a-token")
+
+    transport.will_answer(*[answers.broken("refused", sent=False) for _ in range(9)])
+    with pytest.raises(ClusterConnectionError):
+        make_client("http://127.0.0.1:4", revive=revive).list_jobs()
+    assert reasons == ["refused"] * 8
+
+
 def test_a_cluster_that_may_not_be_started_is_reported(
     make_client: Any, transport: Any, answers: Any
 ) -> None:
+    reasons: list[str] = []
     transport.will_answer(answers.broken("refused", sent=False))
-    client = make_client("http://127.0.0.1:4", revive=lambda because: pytest.fail("must not be started"))
-    with pytest.raises(ClusterConnectionError):
+    client = make_client("http://127.0.0.1:4", revive=reasons.append)
+    with pytest.raises(ClusterConnectionError, match="was stopped in the meantime"):
         client.extension("GET", "/status", may_start=False)
+    assert reasons == ["lost"]
+
+
+def test_a_post_that_only_looks_is_sent_again(
+    client: Any, transport: Any, answers: Any, pauses: list[float]
+) -> None:
+    transport.will_answer(answers.broken(), answers.reply({"done": True}))
+    assert client.extension("POST", "/wait", {}, only_looks=True) == {"done": True}
+    transport.will_answer(answers.broken())
+    with pytest.raises(ClusterConnectionError):
+        client.extension("POST", "/shutdown", {})
+    assert len(pauses) == 1
 
 
 def test_a_changed_token_of_the_embedded_cluster_is_taken_up(
@@ -236,10 +264,3 @@ def test_a_log_is_read_at_the_gateway_without_the_token(
     assert request.url.startswith("http://pai.example/log-manager/")
     assert request.headers["Range"] == "bytes=5-"
     assert "Authorization" not in request.headers
-
-
-def test_lines_of_a_stream_come_whole(client: Any, transport: Any) -> None:
-    pieces = iter([b'{"a":', b'1}\n{"b":2}\n{"c"', b":3}"])
-    transport.will_answer(Response(200, {}, pieces))
-    assert list(client.stream_lines("/follow?job=x")) == [b'{"a":1}', b'{"b":2}', b'{"c":3}']
-    assert transport.requests[0].url == "http://pai.example/local/v1/follow?job=x"

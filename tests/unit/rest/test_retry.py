@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from openpaisdk.rest.retry import DELAYS_S, send_with_retries
-from openpaisdk.rest.transport import Request, TransportError
+from openpaisdk.rest.transport import Request, Response, TransportError
 
 GET = Request("GET", "http://pai.example/x")
 POST = Request("POST", "http://pai.example/x", body=b"{}")
@@ -16,6 +17,29 @@ def test_an_idempotent_request_survives_broken_connections(transport: Any, pause
     transport.will_answer(answers.broken("reset"), answers.broken("refused"), answers.reply("fine"))
     assert send_with_retries(transport, GET, sleep=pauses.append).json() == "fine"
     assert pauses == list(DELAYS_S[:2])
+
+
+def test_a_body_that_breaks_off_is_asked_for_again(transport: Any, pauses: Any, answers: Any) -> None:
+    def half() -> Iterator[bytes]:
+        yield b'"fi'
+        raise answers.broken()
+
+    transport.will_answer(Response(200, {}, half()), answers.reply("fine"))
+    assert send_with_retries(transport, GET, sleep=pauses.append).json() == "fine"
+    assert pauses == [DELAYS_S[0]]
+
+
+def test_a_body_that_is_streamed_is_left_to_the_caller(transport: Any, pauses: Any) -> None:
+    pieces = iter([b"one", b"two"])
+    transport.will_answer(Response(200, {}, pieces))
+    response = send_with_retries(transport, GET, sleep=pauses.append, stream=True)
+    assert next(response.iter_bytes()) == b"one"
+
+
+def test_a_post_that_only_looks_is_repeated(transport: Any, pauses: Any, answers: Any) -> None:
+    transport.will_answer(answers.broken(), answers.reply("fine"))
+    request = Request("POST", "http://pai.example/x", body=b"{}", only_looks=True)
+    assert send_with_retries(transport, request, sleep=pauses.append).json() == "fine"
 
 
 def test_it_gives_up_in_the_end(transport: Any, pauses: Any, answers: Any) -> None:
