@@ -98,6 +98,7 @@ class Lifecycle:
         self.running: dict[str, RunningTask] = {}
         self.pool = Pool(machine)
         self.issue_token: Callable[[str, str], str] = _no_token
+        self.restore_token: Callable[[str], None] = _nothing
         self.revoke_token: Callable[[str], None] = _nothing
         self._home = home
         self._store = store

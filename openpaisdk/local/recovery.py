@@ -131,7 +131,9 @@ class Recovery:
         task.launched_ms = task.launched_ms or now_ms()
         task.sub_state = SubState.RUNNING
         self._lifecycle.pool.take_again(Request.of(resources), task.gpus)
-        self._lifecycle.track(live, task, _read_token(self._home.task(task.pod_uid).token))
+        token = _read_token(self._home.task(task.pod_uid).token)
+        self._lifecycle.restore_token(token)
+        self._lifecycle.track(live, task, token)
         task.pid = self._executor.adopt(task.pod_uid)
         self._store.save_task(task)
         if kill:

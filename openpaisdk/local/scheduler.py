@@ -93,9 +93,18 @@ class Scheduler:
     def uri(self, uri: str) -> None:
         self._launcher.uri = uri
 
-    def use_tokens(self, issue: Callable[[str, str], str], revoke: Callable[[str], None]) -> None:
-        """Let tasks have tokens: ``issue(user, path)`` gives one for the storage below a path."""
+    def use_tokens(
+        self,
+        *,
+        issue: Callable[[str, str], str],
+        restore: Callable[[str], None],
+        revoke: Callable[[str], None],
+    ) -> None:
+        """Let tasks have tokens: ``issue(user, path)`` gives one for the storage below a path, ``restore``
+        makes one of an earlier server good again, ``revoke`` ends it.
+        """
         self._lifecycle.issue_token = issue
+        self._lifecycle.restore_token = restore
         self._lifecycle.revoke_token = revoke
 
     async def start(self) -> None:

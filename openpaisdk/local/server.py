@@ -183,7 +183,9 @@ class _Server:
         )
         services.shut_down = lambda mode: self._end(services, mode)
         scheduler.uri = services.uri
-        scheduler.use_tokens(accounts.issue_for_attempt, accounts.revoke)
+        scheduler.use_tokens(
+            issue=accounts.issue_for_attempt, restore=accounts.restore_for_attempt, revoke=accounts.revoke
+        )
         return services
 
     # --- the end -------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 """Jobs, attempts, tasks and events in SQLite, so that they outlive the server.
 
 One connection, used by the event-loop thread only. Writes of one turn of the loop are merged into one
-transaction; a submission is on the disk (``synchronous=FULL``) before its sender hears of it, the rest
-follows with the next submission or at the latest when the loop is quiet: a crash of the server loses
-nothing of it, and after a crash of the machine the tasks' own traces tell the rest.
+transaction. A submission is synced to the disk before its sender hears of it; the rest follows with the
+next submission or checkpoint: a crash of the server loses nothing of it, and after a crash of the machine
+the tasks' own traces tell the rest.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from openpaisdk.local.records import (
 )
 
 SCHEMA_VERSION = 1
+MEMORY = ":memory:"
+_RETRY_INTERVAL_S = 1.0
 _SCHEMA = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -107,6 +109,8 @@ class JobStore:
         self._flush_scheduled = False
         self._event_number = 0
         self._durable_waiters: list[asyncio.Future[None]] = []
+        self._syncing: asyncio.Task[None] | None = None
+        self._log: int | None = None
         try:
             self._connection = self._open()
         except (sqlite3.DatabaseError, OSError) as exc:
@@ -117,11 +121,11 @@ class JobStore:
         (self._last_id,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
 
     def _open(self) -> sqlite3.Connection:
-        if self.path != ":memory:":
+        if self.path != MEMORY:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(
             "PRAGMA case_sensitive_like=ON"
         )  # as the real server's database (rest-api-v2 §5.2)
@@ -135,7 +139,10 @@ class JobStore:
 
     def close(self) -> None:
         """Write what is pending and close the file."""
-        self.flush(durable=True)
+        if self._pending:
+            self.flush()
+        if self._log is not None:
+            os.close(self._log)
         self._connection.close()  # the last connection's close checkpoints the log, on the disk
 
     # --- writing -------------------------------------------------------------------------------
@@ -151,51 +158,78 @@ class JobStore:
             except RuntimeError:
                 self.flush()
 
-    def flush(self, *, durable: bool = False) -> None:
-        """Commit what is pending; on the disk when a submission is part of it or ``durable`` asks for it."""
+    def flush(self) -> None:
+        """Commit what is pending; what somebody waits for is then synced to the disk beside the loop."""
         self._flush_scheduled = False
-        waiters, self._durable_waiters = self._durable_waiters, []
         pending, self._pending = self._pending, {}
-        must_sync = durable or bool(waiters)
-        if not pending:
-            for waiter in waiters:
-                waiter.set_result(None)
-            return
-        execute = self._connection.execute
         try:
-            execute("PRAGMA synchronous=FULL" if must_sync else "PRAGMA synchronous=NORMAL")
-            execute("BEGIN IMMEDIATE")
-            try:
-                for statement, values in pending.values():
-                    execute(statement, values)
-                execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    execute("ROLLBACK")
-                raise
+            self._commit(pending.values())
         except sqlite3.Error as exc:
-            # What is pending stays so: the next flush tries again, so a full disk loses nothing that was
-            # accepted.
+            # What is pending stays so: the next flush tries again, so a full disk loses nothing accepted.
             self._pending = {**pending, **self._pending}
             error = LocalClusterError(
                 f"cannot write the database {self.path!r}: {exc}", hint="is the disk full?"
             )
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(error)
-            if not waiters:
-                self._retry_later()
+            self._settle(self._take_waiters(), error)
+            self._flush_later()
             return
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._durable_waiters and self._syncing is None:
+            self._syncing = asyncio.get_running_loop().create_task(self._sync())
 
-    def _retry_later(self) -> None:
+    def _commit(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> None:
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in statements:
+                execute(statement, values)
+            execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+
+    def _flush_later(self) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        loop.call_later(1.0, self.flush)
+        loop.call_later(_RETRY_INTERVAL_S, self.flush)
+
+    async def _sync(self) -> None:
+        """Bring the write-ahead log to the disk for all who wait, in a thread: the loop goes on meanwhile.
+
+        That makes a commit durable as ``synchronous=FULL`` would, which does the same inside the commit
+        (https://www.sqlite.org/wal.html).
+        """
+        loop = asyncio.get_running_loop()
+        while self._durable_waiters:
+            waiters = self._take_waiters()
+            error: LocalClusterError | None = None
+            try:
+                await loop.run_in_executor(None, self._sync_log)
+            except OSError as exc:
+                error = LocalClusterError(f"cannot sync the database {self.path!r}: {exc}")
+            self._settle(waiters, error)
+        self._syncing = None
+
+    def _sync_log(self) -> None:
+        if self._log is None:
+            self._log = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        getattr(os, "fdatasync", os.fsync)(self._log)
+
+    def _take_waiters(self) -> list[asyncio.Future[None]]:
+        waiters, self._durable_waiters = self._durable_waiters, []
+        return waiters
+
+    @staticmethod
+    def _settle(waiters: Iterable[asyncio.Future[None]], error: LocalClusterError | None) -> None:
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
 
     async def durable(self) -> None:
         """Return when everything written so far is on the disk.
@@ -203,6 +237,8 @@ class JobStore:
         Raises:
             LocalClusterError: It could not be written; it stays pending.
         """
+        if self.path == MEMORY:
+            return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._durable_waiters.append(waiter)
         self._schedule_flush()

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS accounts (
     name TEXT PRIMARY KEY, generated_password TEXT, password_hash TEXT, admin INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tokens (
     digest BLOB PRIMARY KEY, user TEXT NOT NULL, kind TEXT NOT NULL, nonce TEXT NOT NULL,
-    issued_s INTEGER NOT NULL, expires_s INTEGER, path_prefix TEXT) WITHOUT ROWID;
+    issued_s INTEGER NOT NULL, expires_s INTEGER) WITHOUT ROWID;
 """
 
 
@@ -145,13 +145,22 @@ class AccountStore:
         return self.issue(user, OWNER)
 
     def issue_for_attempt(self, user: str, path_prefix: str) -> str:
-        """Return the text of a new token that opens only the storage below ``path_prefix``."""
-        text = secrets.token_urlsafe(32)
-        now = int(time.time())
-        self._save_token(
-            text, Token(user=user, kind=ATTEMPT, nonce="", issued_s=now, path_prefix=path_prefix)
-        )
+        """Return the text of a new token that opens only the storage below ``path_prefix``.
+
+        It is signed and not stored: a server that takes up the attempt hands it to ``restore_for_attempt``.
+        """
+        claims = {"user": user, "path": path_prefix, "nonce": secrets.token_urlsafe(12)}
+        signed = _encode(claims)
+        text = f"{signed}.{self._sign(signed)}"
+        self._tokens[_digest(text)] = _attempt_token(claims)
         return text
+
+    def restore_for_attempt(self, text: str) -> None:
+        """Let the token of an attempt that an earlier server started be good again, if it is one of ours."""
+        signed, _, signature = text.partition(".")
+        if signature and hmac.compare_digest(signature, self._sign(signed)):
+            claims = json.loads(base64.urlsafe_b64decode(signed + "=" * (-len(signed) % 4)))
+            self._tokens[_digest(text)] = _attempt_token(claims)
 
     def find(self, text: str) -> Token | None:
         """Return what is known of a token, ``None`` when it was never issued, is revoked or has expired."""
@@ -163,7 +172,8 @@ class AccountStore:
     def revoke(self, text: str) -> None:
         """End a token; it is no error when there is none."""
         digest = _digest(text)
-        if self._tokens.pop(digest, None) is not None:
+        token = self._tokens.pop(digest, None)
+        if token is not None and token.kind != ATTEMPT:
             self._connection.execute("DELETE FROM tokens WHERE digest = ?", (digest,))
 
     def texts(self, user: str) -> list[str]:
@@ -182,7 +192,10 @@ class AccountStore:
         """Return a token's text: a signed JWT whose key id makes each one different."""
         header = {"alg": "HS256", "typ": "JWT", "kid": token.nonce}
         signed = f"{_encode(header)}.{_encode(token.payload())}"
-        return f"{signed}.{_base64(hmac.digest(self._key, signed.encode(), 'sha256'))}"
+        return f"{signed}.{self._sign(signed)}"
+
+    def _sign(self, text: str) -> str:
+        return _base64(hmac.digest(self._key, text.encode(), "sha256"))
 
     # --- the file ------------------------------------------------------------------------------
     def _load_key(self) -> bytes:
@@ -201,14 +214,10 @@ class AccountStore:
 
     def _load_tokens(self) -> dict[bytes, Token]:
         self._connection.execute("DELETE FROM tokens WHERE expires_s <= ?", (int(time.time()),))
-        rows = self._connection.execute(
-            "SELECT digest, user, kind, nonce, issued_s, expires_s, path_prefix FROM tokens"
-        )
+        rows = self._connection.execute("SELECT digest, user, kind, nonce, issued_s, expires_s FROM tokens")
         return {
-            digest: Token(
-                user=user, kind=kind, nonce=nonce, issued_s=issued, expires_s=expires, path_prefix=prefix
-            )
-            for digest, user, kind, nonce, issued, expires, prefix in rows
+            digest: Token(user=user, kind=kind, nonce=nonce, issued_s=issued, expires_s=expires)
+            for digest, user, kind, nonce, issued, expires in rows
         }
 
     def _save_account(self, account: Account) -> None:
@@ -221,18 +230,20 @@ class AccountStore:
     def _save_token(self, text: str, token: Token) -> None:
         digest = _digest(text)
         self._connection.execute(
-            "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                digest,
-                token.user,
-                token.kind,
-                token.nonce,
-                token.issued_s,
-                token.expires_s,
-                token.path_prefix,
-            ),
+            "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?)",
+            (digest, token.user, token.kind, token.nonce, token.issued_s, token.expires_s),
         )
         self._tokens[digest] = token
+
+
+def _attempt_token(claims: dict[str, str]) -> Token:
+    return Token(
+        user=claims["user"],
+        kind=ATTEMPT,
+        nonce=claims["nonce"],
+        issued_s=int(time.time()),
+        path_prefix=claims["path"],
+    )
 
 
 def _digest(text: str) -> bytes:

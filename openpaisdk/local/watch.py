@@ -12,13 +12,14 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 PORTABLE_VARIABLE = "OPENPAI_LOCAL_PORTABLE"
 LOOK_INTERVAL_S = 0.1
 """How often the portable paths look at files and at processes that are not our children."""
 
+_UNWATCH_INTERVAL_S = 1.0
 _IN_MODIFY = 0x00000002
 _IN_NONBLOCK = os.O_NONBLOCK
 _IN_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -85,6 +86,8 @@ class InotifyWatcher:
         if self._descriptor < 0:
             raise OSError(self._errno(), "inotify_init1")
         self._callbacks: dict[int, Callable[[], None]] = {}
+        self._unwatched: list[int] = []
+        self._closed = False
         self._fallback: TimerWatcher | None = None
         loop.add_reader(self._descriptor, self._read)
 
@@ -98,9 +101,24 @@ class InotifyWatcher:
 
         def stop() -> None:
             if self._callbacks.pop(number, None) is not None:
-                self._library.inotify_rm_watch(self._descriptor, number)
+                self._unwatch_later(number)
 
         return stop
+
+    def _unwatch_later(self, number: int) -> None:
+        """Take watches away many at once and beside the loop: the kernel takes its time over each."""
+        if not self._unwatched:
+            self._loop.call_later(_UNWATCH_INTERVAL_S, self._unwatch)
+        self._unwatched.append(number)
+
+    def _unwatch(self) -> None:
+        if not self._closed:
+            numbers, self._unwatched = self._unwatched, []
+            self._loop.run_in_executor(None, self._remove_watches, numbers)
+
+    def _remove_watches(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self._library.inotify_rm_watch(self._descriptor, number)
 
     def _read(self) -> None:
         try:
@@ -118,6 +136,7 @@ class InotifyWatcher:
                 callback()
 
     def close(self) -> None:
+        self._closed = True
         self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
         self._callbacks.clear()

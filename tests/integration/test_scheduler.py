@@ -168,12 +168,19 @@ def test_without_a_gang_only_the_failed_task_runs_again(home: LocalHome) -> None
     run(scenario)
 
 
-def test_tasks_find_each_other_by_their_ports(home: LocalHome) -> None:
+def test_tasks_find_each_other_by_their_ports(home: LocalHome, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
     async def scenario() -> None:
         async with cluster(home) as scheduler:
             roles = {
-                "ps_server": role(["echo $PAI_PORT_LIST_worker_0_http", "sleep 60"]),
-                "worker": role(["echo $PAI_PORT_LIST_psserver_0_http $PAI_PORT_LIST_ps_server_0_http"]),
+                "ps_server": role([f"echo $PAI_PORT_LIST_worker_0_http; touch {mark}", "sleep 60"]),
+                "worker": role(
+                    [
+                        f"while [ ! -e {mark} ]; do sleep 0.01; done",
+                        "echo $PAI_PORT_LIST_psserver_0_http $PAI_PORT_LIST_ps_server_0_http",
+                    ]
+                ),
             }
             await scheduler.submit(USER, job("j", roles=roles))
             record = await end_of(scheduler, "j")

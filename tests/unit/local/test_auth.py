@@ -92,22 +92,39 @@ def test_two_tokens_of_one_second_differ_and_are_revoked_apart(store):
 
 
 def test_only_hashes_of_tokens_are_kept(store, tmp_path):
-    token = store.issue_for_attempt("alice", "/user/alice/jobs/j")
+    token = store.issue("alice", USER)
     content = (tmp_path / "accounts.db").read_bytes() + (tmp_path / "accounts.db-wal").read_bytes()
     assert token.encode() not in content
 
 
 def test_tokens_outlive_the_server(store, tmp_path):
-    attempt = store.issue_for_attempt("alice", "/user/alice/jobs/j")
     owner = store.owner_token("alice")
     revoked = store.issue("alice", USER)
     store.revoke(revoked)
     again = reopen(store, tmp_path)
-    assert again.find(attempt).path_prefix == "/user/alice/jobs/j"
     assert again.owner_token("alice") == owner
     assert again.find(owner).kind == OWNER
     assert again.find(revoked) is None
     again.close()
+
+
+def test_the_token_of_an_attempt_is_good_again_once_the_attempt_is_taken_up(store, tmp_path):
+    attempt = store.issue_for_attempt("alice", "/user/alice/jobs/j")
+    again = reopen(store, tmp_path)
+    assert again.find(attempt) is None
+    again.restore_for_attempt(attempt)
+    assert again.find(attempt).path_prefix == "/user/alice/jobs/j"
+    again.revoke(attempt)
+    assert again.find(attempt) is None
+    again.close()
+
+
+@pytest.mark.parametrize("change", ["", "x", ".", "e30.x"])
+def test_a_forged_token_of_an_attempt_is_not_made_good(store, change):
+    signed, _, signature = store.issue_for_attempt("alice", "/user/alice").partition(".")
+    forged = change or f"{signed[:-2]}AA.{signature}"
+    store.restore_for_attempt(forged)
+    assert store.find(forged) is None
 
 
 def test_a_login_token_expires(store, tmp_path, monkeypatch):
