@@ -38,7 +38,7 @@ _WORDING: list[tuple[str, str, str | None]] = [
     (r"expected (?:a )?comment or (?:a )?line break|chomping", "bad header of a block scalar", None),
     (r"undefined tag handle", "undeclared tag handle", None),
     (r"incompatible YAML", "unacceptable YAML version of the document", None),
-    (r"document start", "directives end mark is expected", None),
+    (r"Unicode character escape", "half a pair of surrogates is no character", _ESCAPE_HINT),
     (
         r"(?:anchor|alias)\b.*alphabetic",
         "anchors are named with letters, digits, '-' and '_'",
