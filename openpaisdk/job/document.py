@@ -7,7 +7,7 @@ import os
 import re
 
 from openpaisdk._secret import MASK
-from openpaisdk.constants import EXTRAS_KEY, VERSION
+from openpaisdk.constants import ARCHIVE_NAME, EXTRAS_KEY, VERSION
 from openpaisdk.errors import SpecError, UsageError
 from openpaisdk.spec.names import check_job_name, generate_job_name, parse_memory_mb
 
@@ -42,6 +42,7 @@ class Job:
         "_file",
         "_marks",
         "_trusted",
+        "archive_name",
         "auto_sources",
         "code_from",
         "folder",
@@ -70,6 +71,8 @@ class Job:
         self._file = file
         self._marks = marks
         self._trusted = trusted
+        self.archive_name = ARCHIVE_NAME.format(os.urandom(4).hex())
+        """What the packed sources are called on storage: like no other job's."""
         self.code_from: tuple[Cluster, str] | None = None
         """Cluster and name of the job whose sources are sent; see ``take_code_from``."""
         self.folder: str | None = None

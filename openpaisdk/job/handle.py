@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from openpaisdk.constants import EXTRAS_KEY, OUTPUT_FOLDER
-from openpaisdk.errors import JobNotFoundError, UsageError
+from openpaisdk.errors import JobNotFoundError, StorageExistsError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from openpaisdk.core import Cluster
+    from openpaisdk.storage.base import Storage
 
     Paths = list[str]
 
@@ -100,11 +101,14 @@ class JobHandle:
     def workspace(self) -> str:
         """Return the folder on storage below which the job has its own."""
         if self._workspace is None:
-            extras = self.cluster.job_config(self.full_name).get("extras")
-            recipe = extras.get(EXTRAS_KEY) if isinstance(extras, dict) else None
-            known = recipe.get("workspace") if isinstance(recipe, dict) else None
-            self._workspace = str(known or self.cluster.workspace)
+            self._workspace = str(self.recipe().get("workspace") or self.cluster.workspace)
         return self._workspace
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what this SDK has noted in the job's document: workspace, sources, packages, outputs."""
+        extras = self.cluster.job_config(self.full_name).get("extras")
+        recipe = extras.get(EXTRAS_KEY) if isinstance(extras, dict) else None
+        return recipe if isinstance(recipe, dict) else {}
 
     def __repr__(self) -> str:
         return f"JobHandle({self.full_name!r})"
@@ -142,14 +146,36 @@ class JobOutputs:
 
         storage = self._job.cluster.storage()
         target = os.fspath(to)
-        os.makedirs(target, exist_ok=True)
-        paths = []
-        for name in names or [item["name"] for item in self.list()]:
-            local_path = os.path.join(target, *_parts(name))
-            os.makedirs(os.path.dirname(local_path) or ".", exist_ok=True)
-            storage.download(self._path(name), local_path, overwrite=overwrite)
-            paths.append(local_path)
-        return paths
+        wanted = [(name, os.path.join(target, *_parts(name))) for name in names or self._names()]
+        if not overwrite:
+            taken = [path for name, local in wanted for path in self._taken(storage, self._path(name), local)]
+            if taken:
+                others = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+                raise StorageExistsError(
+                    f"{taken[0]!r}{others} is there already", hint="--overwrite replaces local files"
+                )
+        for name, local in wanted:
+            folder = os.path.dirname(local)
+            os.makedirs(folder, exist_ok=True)
+            # a folder that is there takes what is fetched under its own name
+            storage.download(self._path(name), folder, overwrite=overwrite)
+        return [local for _, local in wanted]
+
+    def _names(self) -> Paths:
+        return [item["name"] for item in self.list()]
+
+    def _taken(self, storage: Storage, remote_path: str, local_path: str) -> Iterator[str]:
+        """Give the local files that fetching a file or folder would replace."""
+        import os
+
+        if not os.path.lexists(local_path):
+            return
+        if storage.status(remote_path)["type"] == "file" or not os.path.isdir(local_path):
+            yield local_path
+            return
+        for item in storage.list(remote_path):
+            local = os.path.join(local_path, item["name"])
+            yield from self._taken(storage, f"{remote_path}/{item['name']}", local)
 
     def read(self, name: str) -> bytes:
         """Return the content of one stored file.

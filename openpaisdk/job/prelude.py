@@ -2,12 +2,13 @@
 """What stands before a job's own commands: fetching sources, installing packages, storing outputs.
 
 The text is ``runtime/prelude.sh`` behind a few lines that say what this job needs. It is put in when a job is
-sent and taken out when a sent job is taken over again, so that each cluster gets what fits it.
+sent and taken out when a sent job is taken over again, so that each cluster gets what fits it. It fetches the
+job's archive, and the programs in there do the rest: see ``runtime_entries``.
 """
 
 from __future__ import annotations
 
-from openpaisdk.constants import OUTPUT_FOLDER, VERSION
+from openpaisdk.constants import OUTPUT_FOLDER, RUNTIME_FOLDER, VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from openpaisdk.core import Cluster
+    from openpaisdk.sources import Entry
 
 MARKER = "# --- openpaisdk:"
 """How the first line of a prelude begins; by it, preludes are found again in a job's configuration."""
@@ -23,31 +25,60 @@ OPEN, CLOSE = "(", ")"
 """Around the commands where this shell stores outputs when it ends: an ``exec`` must not prevent that."""
 
 
+PROGRAMS = ("start.sh", "bootstrap.py")
+"""What stands first in an archive, in this order."""
+
+
 def add_preludes(
     document: dict[str, Any],
     cluster: Cluster,
     workspace: str,
     recipe: dict[str, Any],
+    *,
     requirements: Sequence[str],
-) -> None:
+    archive: str,
+) -> bool:
     """Put a prelude before the commands of each task role, behind those that only set variables.
+
+    Args:
+        archive: Name of the archive in the job's code folder.
+
+    Returns:
+        Whether the job needs that archive.
 
     Raises:
         ConfigError: The job needs a storage and none is known for the cluster.
     """
-    needs_storage = bool(recipe.get("code") or recipe.get("outputs"))
-    storage_uri = find_storage(cluster, is_needed=needs_storage)
-    if storage_uri is None and not needs_storage and not recipe.get("packages"):
-        return
+    packages = list(recipe.get("packages", ()))
+    storage_uri = find_storage(cluster, is_needed=bool(recipe.get("code") or recipe.get("outputs")))
+    if storage_uri is None and not packages and not recipe.get("code"):
+        return False
     address = f"{storage_uri}{workspace.rstrip('/')}" if storage_uri else ""
     roles = document["taskRoles"]
     tasks = sum(role.get("instances", 1) for role in roles.values())
+    needs_archive = storage_uri is not None or cluster.is_embedded
     for name, role in roles.items():
         folder = output_folder(name, is_only_task=tasks == 1)
-        text = build_prelude(address, folder, recipe, requirements)
+        if needs_archive:
+            text = build_prelude(address, folder, archive, recipe, requirements)
+        else:
+            text = build_plain_install(packages)
         position = _exports(role["commands"])
         before, own = role["commands"][:position], role["commands"][position:]
         role["commands"] = [*before, text, OPEN, *own, CLOSE] if storage_uri else [*before, text, *own]
+    return needs_archive
+
+
+def runtime_entries() -> list[Entry]:
+    """Return what an archive begins with: the programs that the prelude hands over to."""
+    import os
+
+    from openpaisdk.sources import Entry
+
+    return [
+        Entry(f"{RUNTIME_FOLDER}/{name}", "file", _path(name), os.path.getsize(_path(name)))
+        for name in PROGRAMS
+    ]
 
 
 def find_storage(cluster: Cluster, *, is_needed: bool) -> str | None:
@@ -89,12 +120,15 @@ def output_folder(role: str, *, is_only_task: bool) -> str:
     return f"{OUTPUT_FOLDER}/{convert_role_name(role)}-$PAI_CURRENT_TASK_ROLE_CURRENT_TASK_INDEX"
 
 
-def build_prelude(address: str, output: str, recipe: dict[str, Any], requirements: Sequence[str]) -> str:
+def build_prelude(
+    address: str, output: str, archive: str, recipe: dict[str, Any], requirements: Sequence[str]
+) -> str:
     """Return the text of a prelude.
 
     Args:
         address: ``webhdfs://host:port/workspace``; empty where the platform says it to its tasks.
         output: What ``output_folder`` returned.
+        archive: Name of the archive in the job's code folder.
         recipe: ``extras.openpaisdk`` of the document.
         requirements: Requirement files among the sources.
     """
@@ -104,12 +138,28 @@ def build_prelude(address: str, output: str, recipe: dict[str, Any], requirement
     lines = [
         f"{MARKER} {VERSION}, runs before the job's own commands ---",
         f"paisdk_workspace={quote(address) if address else ''}",
+        f"paisdk_archive={quote(archive)}",
         f'paisdk_output="{output}"',
-        f"paisdk_code={'1' if recipe.get('code') else ''}",
         f"paisdk_install=({' '.join(map(quote, install))})",
         f"paisdk_outputs=({' '.join(map(quote, recipe.get('outputs', ())))})",
-        f"paisdk_bootstrap='{_packed_bootstrap()}'",
         _shell_text(),
+        END,
+    ]
+    return "\n".join(lines)
+
+
+def build_plain_install(packages: Sequence[str]) -> str:
+    """Return the text that installs packages where there is no storage to bring anything else.
+
+    Such a task is alone in its container, so that no environment of its own is wanted.
+    """
+    from openpaisdk.job.commands import quote
+
+    lines = [
+        f"{MARKER} {VERSION}, runs before the job's own commands ---",
+        "# Debian's interpreter refuses to let pip change it; the container is this task's own",
+        "PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --disable-pip-version-check --no-input \\",
+        f"  -- {' '.join(map(quote, packages))} >&2 || exit 83",
         END,
     ]
     return "\n".join(lines)
@@ -142,23 +192,13 @@ def _exports(commands: Sequence[str]) -> int:
 
 
 def _shell_text() -> str:
-    lines = _read("prelude.sh").decode().splitlines()
-    return "\n".join(line for line in lines if not line.startswith("#"))
+    """Return ``prelude.sh`` without the paragraph that it begins with."""
+    with open(_path("prelude.sh"), encoding="utf-8") as file:
+        return file.read().partition("\n\n")[2].rstrip("\n")
 
 
-def _packed_bootstrap() -> str:
-    """Return a short Python program that runs ``bootstrap.py``, without a single quote in it."""
-    import base64
-    import zlib
-
-    packed = base64.b64encode(zlib.compress(_read("bootstrap.py"), 9)).decode()
-    rows = "\n".join(packed[at : at + 100] for at in range(0, len(packed), 100))
-    return f'import base64,zlib\nexec(zlib.decompress(base64.b64decode("""\n{rows}\n""")))'
-
-
-def _read(name: str) -> bytes:
+def _path(name: str) -> str:
     import os
 
     folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "runtime")
-    with open(os.path.join(folder, name), "rb") as file:
-        return file.read()
+    return os.path.join(folder, name)

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from openpaisdk.constants import CODE_FOLDER, EXTRAS_KEY, SOURCES_ARCHIVE
+from openpaisdk.constants import CODE_FOLDER, EXTRAS_KEY
 from openpaisdk.errors import (
-    ClusterConnectionError,
+    ClusterError,
     JobExistsError,
     JobNotFoundError,
     OpenPaiError,
     SourceError,
-    StorageError,
 )
 from openpaisdk.job.handle import JobHandle, attach, job_folder
 
@@ -25,21 +24,18 @@ if TYPE_CHECKING:
 
 
 class Prepared:
-    """What ``submit`` sends: the document, and the sources when there are any."""
+    """What ``submit`` sends: the document, and an archive when the job needs one."""
 
-    __slots__ = ("cluster", "code_from", "document", "selection", "workspace")
+    __slots__ = ("archive", "cluster", "code_from", "document", "selection", "workspace")
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
         self.cluster: Cluster | None = None
         self.workspace: str | None = None
+        self.archive: str | None = None
+        """Name of the archive that must be uploaded first."""
         self.selection: Selection | None = None
         self.code_from: tuple[Cluster, str] | None = None
-
-    @property
-    def has_code(self) -> bool:
-        """Whether an archive must be uploaded first."""
-        return self.selection is not None or self.code_from is not None
 
 
 def prepare(job: Job, cluster: Cluster | str | None) -> Prepared:
@@ -58,10 +54,19 @@ def prepare(job: Job, cluster: Cluster | str | None) -> Prepared:
     prepared.cluster = open_cluster(cluster)
     prepared.workspace = recipe["workspace"] = job.workspace or prepared.cluster.workspace
     requirements = _prepare_code(job, recipe, prepared)
-    if prepared.has_code or recipe.get("packages") or not prepared.cluster.is_embedded:
+    if recipe.get("code") or recipe.get("packages") or not prepared.cluster.is_embedded:
         from openpaisdk.job.prelude import add_preludes
 
-        add_preludes(prepared.document, prepared.cluster, prepared.workspace, recipe, requirements)
+        is_needed = add_preludes(
+            prepared.document,
+            prepared.cluster,
+            prepared.workspace,
+            recipe,
+            requirements=requirements,
+            archive=job.archive_name,
+        )
+        if is_needed:
+            prepared.archive = job.archive_name
     return prepared
 
 
@@ -82,7 +87,7 @@ def _prepare_code(job: Job, recipe: dict[str, Any], prepared: Prepared) -> list[
         )
     else:
         return []
-    recipe["code"] = SOURCES_ARCHIVE
+    recipe["code"] = job.archive_name
     if requirements:
         recipe["requirements"] = list(requirements)
     return list(requirements)
@@ -92,18 +97,37 @@ def submit(job: Job, cluster: Cluster | str | None) -> JobHandle:
     """Send a job; see ``Job.submit``."""
     prepared = prepare(job, cluster)
     target = prepared.cluster or open_cluster(cluster)
-    if not prepared.has_code:
+    if prepared.archive is None:
         return _post(target, prepared)
     _require_free_name(target, job.name)
     uploaded = _upload(target, prepared, job.name)
     try:
         return _post(target, prepared)
-    except (ClusterConnectionError, JobExistsError):
-        # the job may exist after all, and then these are its files
+    except BaseException as exc:
+        there = False if _is_certain(exc) else _is_there(target, prepared.archive, job.name)
+        if there and isinstance(exc, ClusterError):
+            # only the answer was lost
+            return JobHandle(target, job.name, workspace=prepared.workspace)
+        if there is False:
+            _remove(target, uploaded)
         raise
-    except BaseException:
-        _remove(target, uploaded)
-        raise
+
+
+def _is_certain(error: BaseException) -> bool:
+    """Whether an error tells for sure that the cluster has not taken the job."""
+    if isinstance(error, JobExistsError) or not isinstance(error, OpenPaiError):
+        return False
+    return not isinstance(error, ClusterError) or (error.status is not None and error.status < 500)
+
+
+def _is_there(cluster: Cluster, archive: str, name: str) -> bool | None:
+    """Look once more whether the cluster has this very job, told by its archive; ``None``: cannot be seen."""
+    try:
+        return archive in str(cluster.job_config(name))
+    except JobNotFoundError:
+        return False
+    except (OpenPaiError, OSError):
+        return None
 
 
 def open_cluster(cluster: Cluster | str | None) -> Cluster:
@@ -138,19 +162,26 @@ def _upload(cluster: Cluster, prepared: Prepared, name: str) -> list[str]:
     storage = cluster.storage()
     folder = job_folder(prepared.workspace or cluster.workspace, name)
     code = f"{folder}/{CODE_FOLDER}"
-    remote_path = f"{code}/{SOURCES_ARCHIVE}"
-    made = [path for path in (folder, code) if not storage.exists(path)]
-    uploaded = [remote_path, *reversed(made)]
+    remote_path = f"{code}/{prepared.archive}"
+    uploaded = [remote_path, code, folder]
     try:
-        if prepared.selection is not None:
-            with prepared.selection.pack() as archive:
-                storage.upload(archive.path, remote_path, overwrite=True)
-        elif prepared.code_from is not None:
+        if prepared.code_from is not None:
             _copy_code(prepared.code_from, storage, remote_path)
+        else:
+            _pack(prepared.selection, storage, remote_path)
     except BaseException:
         _remove(cluster, uploaded)
         raise
     return uploaded
+
+
+def _pack(selection: Selection | None, storage: Storage, remote_path: str) -> None:
+    """Store the sources, if any, behind the programs that start the task."""
+    from openpaisdk.job.prelude import runtime_entries
+    from openpaisdk.sources import Selection
+
+    with (selection or Selection(())).pack(runtime_entries()) as archive:
+        storage.upload(archive.path, remote_path)
 
 
 def _copy_code(code_from: tuple[Cluster, str], storage: Storage, remote_path: str) -> None:
@@ -159,18 +190,26 @@ def _copy_code(code_from: tuple[Cluster, str], storage: Storage, remote_path: st
 
     cluster, name = code_from
     job = attach(cluster, name)
+    original = job.recipe().get("code")
+    if not original:
+        # it had packages only
+        _pack(None, storage, remote_path)
+        return
     with tempfile.TemporaryDirectory(prefix="openpaisdk-") as folder:
-        local_path = f"{folder}/{SOURCES_ARCHIVE}"
-        original = f"{job_folder(job.workspace(), job.name)}/{CODE_FOLDER}/{SOURCES_ARCHIVE}"
-        cluster.storage().download(original, local_path)
-        storage.upload(local_path, remote_path, overwrite=True)
+        local_path = f"{folder}/archive"
+        place = f"{job_folder(job.workspace(), job.name)}/{CODE_FOLDER}/{original}"
+        cluster.storage().download(place, local_path)
+        storage.upload(local_path, remote_path)
 
 
 def _remove(cluster: Cluster, paths: list[str]) -> None:
-    """Remove what was uploaded; the error that led here is the one to show, so others are left aside."""
+    """Remove what was uploaded, and folders that are empty then.
+
+    The error that led here is the one to show, so others are left aside.
+    """
     storage = cluster.storage()
     for path in paths:
         try:
             storage.delete(path)
-        except (StorageError, OpenPaiError, OSError):
+        except (OpenPaiError, OSError):
             return

@@ -1,38 +1,34 @@
 # SPDX-License-Identifier: MIT
-"""What a task does around its command: fetch sources, install packages, store outputs.
+"""What a task does around its command: unpack sources, install packages, store outputs.
 
-Runs inside the job with nothing but Python 3.6 and its standard library; it travels in the job's document.
+Runs inside the job with nothing but Python 3.6 and its standard library; it travels in the job's archive.
 
-    bootstrap.py fetch                         unpack <workspace>/code/sources.tar.gz into the current folder
-    bootstrap.py install [-r FILE] PACKAGE     make the environment, print the shell text that enters it
-    bootstrap.py store OUTPUT                  store the outputs and what is in $PAI_SDK_JOB_OUTPUT_DIR
+    bootstrap.py start ARCHIVE [-r FILE] PACKAGE  unpack the archive into the current folder, install packages
+                                                  and print the shell text that enters their environment
+    bootstrap.py store OUTPUT                     store the outputs and what is in $PAI_SDK_JOB_OUTPUT_DIR
 """
 
 import contextlib
 import fcntl
 import glob
 import hashlib
-import http.client
 import json
 import os
-import platform
 import posixpath
 import re
 import shlex
 import shutil
 import site
-import subprocess
 import sys
+import sysconfig
 import tarfile
-import tempfile
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 import zlib
 from typing import IO, Any, Callable, Iterator
 
-FETCH_FAILED, UNPACK_REFUSED, INSTALL_FAILED, STORE_FAILED = 81, 82, 83, 84
+UNPACK_REFUSED, INSTALL_FAILED, STORE_FAILED = 82, 83, 84
+OWN_FOLDER = ".openpaisdk"
+"""In the archive, and in the task's folder: what is the SDK's and not the user's."""
 PAUSES_S = (1, 2, 4, 8, 15)
 TIMEOUT_S = 60
 PIECE = 1024 * 1024
@@ -63,9 +59,20 @@ class Storage:
     """The job's folder on storage, named by a ``webhdfs://`` address."""
 
     def __init__(self, uri: str, token_file: "str | None" = None, user: "str | None" = None) -> None:
+        # slow to import, and a task that only starts needs none of it
+        import urllib.error
+        import urllib.parse
+        import urllib.request
+
+        class NoRedirectOfPut(urllib.request.HTTPRedirectHandler):
+            """A file is sent where the first reply says."""
+
+            def redirect_request(self, *_: Any) -> None:
+                return None
+
         scheme, _, rest = uri.partition("://")
         if scheme not in ("webhdfs", "swebhdfs") or "/" not in rest:
-            raise Failure(FETCH_FAILED, "storage address " + repr(uri) + " is not webhdfs://host:port/path")
+            raise Failure(STORE_FAILED, "storage address " + repr(uri) + " is not webhdfs://host:port/path")
         place, _, path = rest.partition("/")
         owner, _, host = place.rpartition("@")
         self.host = host
@@ -86,12 +93,18 @@ class Storage:
         return self.base + self.path + "/" + name
 
     def url(self, name: str, operation: str, **options: str) -> str:
+        from urllib.parse import quote, urlencode
+
         query = [("op", operation), *sorted(options.items()), *self.login]
-        path = urllib.parse.quote(self.path + "/" + name, errors="surrogateescape")
-        return self.base + path + "?" + urllib.parse.urlencode(query)
+        path = quote(self.path + "/" + name, errors="surrogateescape")
+        return self.base + path + "?" + urlencode(query)
 
     def request(self, method: str, url: str, body: Any = None, size: int = 0) -> Any:
         """Send one request and return the reply; what may pass raises ``Unreachable``."""
+        import http.client
+        import urllib.error
+        import urllib.request
+
         request = urllib.request.Request(url, data=body, method=method)
         if body is not None:
             request.add_header("Content-Type", "application/octet-stream")
@@ -99,7 +112,7 @@ class Storage:
         try:
             return self.opener.open(request, timeout=TIMEOUT_S)
         except urllib.error.HTTPError as error:
-            if error.code in (301, 302, 303, 307, 308) and method == "PUT":
+            if error.code in (301, 302, 303, 307, 308):
                 return error
             text = error.read(4096).decode("utf-8", "replace")
             message = "HTTP " + str(error.code) + " " + remote_message(text)
@@ -108,20 +121,6 @@ class Storage:
             raise Refused(message) from None
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(str(getattr(error, "reason", None) or error) or type(error).__name__) from None
-
-    def read(self, name: str, file: "IO[bytes]") -> None:
-        """Write a remote file's content to ``file``, from the beginning with every try."""
-
-        def attempt() -> None:
-            file.seek(0)
-            file.truncate()
-            with self.request("GET", self.url(name, "OPEN")) as reply:
-                expected = reply.headers.get("Content-Length")
-                count = copy(reply, file)
-            if expected is not None and count != int(expected):
-                raise Unreachable("%d of %s bytes arrived" % (count, expected))
-
-        persist(attempt)
 
     def write(self, name: str, path: str) -> None:
         """Store a local file, in place of one that is there."""
@@ -142,17 +141,6 @@ class Refused(Exception):
     """The storage will not do it, now or later."""
 
 
-class NoRedirectOfPut(urllib.request.HTTPRedirectHandler):
-    """Follows redirects of reading only: a file is sent where the first reply says."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, *rest: Any) -> Any:
-        if req.get_method() == "PUT":
-            return None
-        if code == 308:
-            code = 307
-        return super().redirect_request(req, fp, code, *rest)
-
-
 def remote_message(text: str) -> str:
     """The message in a RemoteException body, else the first line of the text."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -170,11 +158,6 @@ def persist(attempt: "Callable[[], None]") -> None:
             if pause is None:
                 raise
             say("storage: " + str(error) + "; trying again in " + str(pause) + " s")
-            time.sleep(pause)
-        except (OSError, http.client.HTTPException) as error:
-            # the connection broke in the middle of a body
-            if pause is None or isinstance(error, FileNotFoundError):
-                raise Unreachable(str(error)) from None
             time.sleep(pause)
 
 
@@ -195,27 +178,14 @@ def open_storage(uri: str) -> Storage:
 # --- sources -----------------------------------------------------------------------------------------
 
 
-def fetch() -> None:
-    name = "code/sources.tar.gz"
-    storage = open_storage(os.environ["PAI_SDK_JOB_WORKSPACE"])
-    with tempfile.TemporaryFile() as file:
-        try:
-            storage.read(name, file)
-        except (Unreachable, Refused) as error:
-            what = "cannot fetch sources from " + storage.shown(name)
-            raise Failure(FETCH_FAILED, what + ": " + str(error)) from None
-        file.seek(0)
-        unpack(file, os.getcwd())
-
-
 def unpack(file: "IO[bytes]", folder: str) -> None:
     """Unpack an archive into ``folder``; nothing is written unless all of it stays inside."""
     root = os.path.realpath(folder)
     try:
         with tarfile.open(fileobj=file, mode="r:gz") as archive:
-            members = archive.getmembers()
-            for member in members:
+            for member in archive:
                 check_member(member)
+            members = [member for member in archive.getmembers() if not is_own(member.name)]
             for member in members:
                 if not member.issym():
                     extract(archive, member, root)
@@ -230,6 +200,11 @@ def unpack(file: "IO[bytes]", folder: str) -> None:
         if not is_inside(os.path.realpath(path), root):
             os.unlink(path)
             raise refusal(member, "is a link that leads out of the folder")
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is in the SDK's folder."""
+    return posixpath.normpath(name).split("/", 1)[0] == OWN_FOLDER
 
 
 def check_member(member: tarfile.TarInfo) -> None:
@@ -280,24 +255,35 @@ def make_link(member: tarfile.TarInfo, root: str) -> None:
 # --- packages ----------------------------------------------------------------------------------------
 
 
-def install(arguments: "list[str]") -> None:
-    """Print the shell text that enters an environment with the packages, made now or found in the cache."""
+def install(arguments: "list[str]", folder: str) -> str:
+    """Make the task's own environment in ``folder`` and return the shell text that enters it.
+
+    It lies over an environment of the cache, made now or found there, and that over the interpreter's
+    packages: what the task itself installs goes into its own and is seen by no other task.
+    """
     files = [arguments[at + 1] for at, word in enumerate(arguments) if word == "-r"]
     packages = [
         word for at, word in enumerate(arguments) if word != "-r" and (at == 0 or arguments[at - 1] != "-r")
     ]
     contents, is_private = read_requirements(files)
     wanted = sorted(set(packages))
-    if is_private or any(is_local(package) for package in wanted):
-        # what is installed from the task's own folder is gone when the task is
-        folder = os.path.join(tempfile.mkdtemp(prefix=".openpaisdk-", dir=os.getcwd()), "venv")
-        build(folder, files, packages)
-    else:
-        key = hashlib.sha256(json.dumps([2, interpreter(), wanted, contents]).encode()).hexdigest()[:32]
-        folder = cached(os.path.join(cache_folder(), "venvs"), key, files, packages)
+    programs = [os.path.join(folder, "bin")]
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        if is_private or any(is_local(package) for package in wanted):
+            # what is installed from the task's own folder is gone when the task is
+            make_environment(folder, outer_folders())
+            fill(folder, files, packages)
+        else:
+            key = hashlib.sha256(json.dumps([3, interpreter(), wanted, contents]).encode()).hexdigest()[:32]
+            shared = cached(os.path.join(cache_folder(), "venvs"), key, files, packages)
+            make_environment(folder, [site_packages(shared), *outer_folders()])
+            programs.append(os.path.join(shared, "bin"))
+        add_pip(folder)
+    except OSError as error:
+        raise Failure(INSTALL_FAILED, "cannot make an environment: " + str(error)) from None
     text = 'export VIRTUAL_ENV=%s\nexport PATH=%s:"$PATH"\nunset PYTHONHOME\nhash -r\n'
-    words = shlex.quote(folder), shlex.quote(os.path.join(folder, "bin"))
-    sys.stdout.buffer.write(os.fsencode(text % words))
+    return text % (shlex.quote(folder), shlex.quote(":".join(programs)))
 
 
 def cache_folder() -> str:
@@ -311,11 +297,11 @@ def cache_folder() -> str:
 def interpreter() -> "list[Any]":
     """What an environment depends on beside its packages."""
     return [
-        platform.python_implementation(),
+        sys.implementation.name,
         list(sys.version_info[:3]),
         sys.prefix,
         sys.base_prefix,
-        platform.machine(),
+        os.uname().machine,
         outer_folders(),
         sees_base(),
     ]
@@ -391,7 +377,9 @@ def cached(parent: str, key: str, files: "list[str]", packages: "list[str]") -> 
             # without the marker it is what a crash has left
             shutil.rmtree(folder, ignore_errors=True)
             try:
-                build(folder, files, packages)
+                make_environment(folder, outer_folders())
+                fill(folder, files, packages)
+                share_programs(folder)
                 with open(os.path.join(folder, MARKER), "w"):
                     pass
             except BaseException:
@@ -400,23 +388,85 @@ def cached(parent: str, key: str, files: "list[str]", packages: "list[str]") -> 
     return folder
 
 
-def build(folder: str, files: "list[str]", packages: "list[str]") -> None:
-    """Make a virtual environment over the interpreter's packages and install into it."""
-    import venv
+def make_environment(folder: str, behind: "list[str]") -> None:
+    """Make a virtual environment that sees the packages in the folders ``behind``, in milliseconds."""
+    python = base_python()
+    programs, packages = os.path.join(folder, "bin"), site_packages(folder)
+    os.makedirs(programs)
+    os.makedirs(packages)
+    os.symlink(python, os.path.join(programs, "python"))
+    for name in ("python3", "python%d.%d" % sys.version_info[:2]):
+        os.symlink("python", os.path.join(programs, name))
+    os.symlink("lib", os.path.join(folder, "lib64"))
+    settings = [
+        "home = " + os.path.dirname(python),
+        "include-system-site-packages = " + ("true" if sees_base() else "false"),
+        "version = %d.%d.%d" % sys.version_info[:3],
+    ]
+    write(os.path.join(folder, "pyvenv.cfg"), "\n".join(settings) + "\n")
+    if behind:
+        # addsitedir heeds the .pth files there too
+        line = "import site; list(map(site.addsitedir, %r))\n" % (behind,)
+        write(os.path.join(packages, "openpaisdk-behind.pth"), line)
+
+
+def base_python() -> str:
+    """The interpreter below this one's virtual environment, which knows where its standard library is."""
+    if sys.prefix == sys.base_prefix:
+        return sys.executable
+    path = os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])
+    return path if os.path.exists(path) else str(getattr(sys, "_base_executable", sys.executable))
+
+
+def site_packages(folder: str) -> str:
+    """Where the packages of the environment ``folder`` are."""
+    scheme = "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix"
+    return sysconfig.get_path("purelib", scheme, {"base": folder, "platbase": folder})
+
+
+def write(path: str, text: str, mode: int = 0o644) -> None:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+    os.chmod(path, mode)
+
+
+def add_pip(folder: str) -> None:
+    """Let ``pip`` be that of the task's environment, not of one that is behind it."""
+    python = os.path.join(folder, "bin", "python3")
+    for name in ("pip", "pip3", "pip%d.%d" % sys.version_info[:2]):
+        path = os.path.join(folder, "bin", name)
+        if not os.path.exists(path):
+            write(path, '#!/bin/sh\nexec %s -m pip "$@"\n' % shlex.quote(python), 0o755)
+
+
+def share_programs(folder: str) -> None:
+    """Let programs of a cached environment run in that of the task that calls them."""
+    programs = os.path.join(folder, "bin")
+    own = re.compile(rb'"?' + re.escape(os.fsencode(programs)) + rb'/python[0-9.]*"?')
+    for name in os.listdir(programs):
+        path = os.path.join(programs, name)
+        if os.path.islink(path) or not os.path.isfile(path):
+            continue
+        with open(path, "rb") as file:
+            text = file.read()
+        first, separator, rest = text.partition(b"\n")
+        if first == b"#!/bin/sh":
+            # a path that is too long or has spaces stands in the second line
+            second, separator, rest = rest.partition(b"\n")
+            first += b"\n" + second
+        changed = own.sub(b"/usr/bin/env python3", first, count=1) if first.startswith(b"#!") else first
+        if changed != first:
+            with open(path, "wb") as file:
+                file.write(changed + separator + rest)
+
+
+def fill(folder: str, files: "list[str]", packages: "list[str]") -> None:
+    """Let pip install into an environment."""
+    import subprocess
 
     say("installing " + ", ".join(list(files) + list(packages)))
     begun = time.time()
-    own = sys.executable
-    if not hasattr(sys, "_base_executable") and sys.prefix != sys.base_prefix:
-        # before 3.7.3 an environment of an environment would not find the standard library
-        sys.executable = os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])
-    try:
-        venv.EnvBuilder(system_site_packages=sees_base(), symlinks=True, with_pip=False).create(folder)
-    except (OSError, subprocess.CalledProcessError, SystemExit) as error:
-        raise Failure(INSTALL_FAILED, "cannot make a virtual environment: " + str(error)) from None
-    python = os.path.join(folder, "bin", "python3")
-    add_outer(python)
-    command = pip_command(own, python)
+    command = pip_command(sys.executable, os.path.join(folder, "bin", "python3"))
     for name in files:
         command += ["-r", name]
     # a package named like an option must not become one
@@ -427,19 +477,10 @@ def build(folder: str, files: "list[str]", packages: "list[str]") -> None:
     say("installed in %.1f s" % (time.time() - begun))
 
 
-def add_outer(python: str) -> None:
-    """Let the environment see the packages of the virtual environment that it is made from."""
-    folders = outer_folders()
-    if not folders:
-        return
-    query = "import site; print(site.getsitepackages()[0])"
-    place = subprocess.check_output([python, "-I", "-c", query]).decode().strip()
-    with open(os.path.join(place, "openpaisdk-outer.pth"), "w") as file:
-        file.write("import site; list(map(site.addsitedir, %r))\n" % (folders,))
-
-
 def pip_command(own: str, python: str) -> "list[str]":
     """Return how to call pip for an environment: the interpreter's own pip, else one put into it."""
+    import subprocess
+
     options = ["--disable-pip-version-check", "--no-input"]
     install_options = ["install", "--progress-bar", "off", "--no-warn-script-location"]
     version = subprocess.run(
@@ -514,6 +555,8 @@ def files_below(path: str, root: str) -> "Iterator[tuple[str, str]]":
         paths = [path]
     for one in paths:
         name = os.path.relpath(one, root)
+        if is_own(name):
+            continue
         if not is_inside(os.path.realpath(one), os.path.realpath(root)):
             say("output " + repr(name) + " is a link that leads out of the task's folder")
         elif not os.path.isfile(one):
@@ -522,17 +565,23 @@ def files_below(path: str, root: str) -> "Iterator[tuple[str, str]]":
             yield one, name
 
 
+def start(arguments: "list[str]") -> str:
+    """Unpack the archive that is named first, install the other arguments; return what the shell is to do."""
+    work, own = os.getcwd(), os.path.dirname(os.path.abspath(__file__))
+    with open(arguments[0], "rb") as file:
+        unpack(file, work)
+    return install(arguments[1:], os.path.join(own, "venv")) if arguments[1:] else ""
+
+
 def main(arguments: "list[str]") -> int:
-    """Run one of the three; return the exit code."""
+    """Do the one or the other; return the exit code."""
     try:
-        if arguments[:1] == ["fetch"]:
-            fetch()
-        elif arguments[:1] == ["install"]:
-            install(arguments[1:])
+        if arguments[:1] == ["start"]:
+            sys.stdout.buffer.write(os.fsencode(start(arguments[1:])))
         elif arguments[:1] == ["store"]:
             store(arguments[1:])
         else:
-            raise Failure(2, "expected fetch, install or store")
+            raise Failure(2, "expected start or store")
     except Failure as failure:
         say(str(failure))
         return failure.code

@@ -6,7 +6,7 @@ Files here import each other and L0 only.
 
 from __future__ import annotations
 
-from openpaisdk.sources.archive import Archive
+from openpaisdk.sources.archive import Archive, Entry
 from openpaisdk.sources.selection import Selection, choose_named, select
 
-__all__ = ["Archive", "Selection", "choose_named", "select"]
+__all__ = ["Archive", "Entry", "Selection", "choose_named", "select"]

@@ -17,7 +17,6 @@ import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from openpaisdk.constants import SOURCES_ARCHIVE
 from openpaisdk.errors import SourceError
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def pack(entries: Iterable[Entry]) -> Archive:
         SourceError: A file cannot be read, or changes while it is read.
     """
     folder = tempfile.mkdtemp(prefix="openpaisdk-")
-    path = os.path.join(folder, SOURCES_ARCHIVE)
+    path = os.path.join(folder, "sources.tar.gz")
     try:
         with open(path, "xb") as file:
             writer = _GzipWriter(file)

@@ -14,6 +14,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from openpaisdk.constants import RUNTIME_FOLDER
 from openpaisdk.errors import SourceError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ ALWAYS_SKIPPED = frozenset(
         ".hg",
         ".svn",
         ".openpai",
+        RUNTIME_FOLDER,
         "__pycache__",
         ".ipynb_checkpoints",
         ".mypy_cache",

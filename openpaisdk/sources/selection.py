@@ -15,6 +15,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from openpaisdk.constants import RUNTIME_FOLDER
 from openpaisdk.errors import SourceError
 from openpaisdk.sources.archive import Archive, Entry, pack
 from openpaisdk.sources.ignore import Ignores, skip_reason
@@ -62,13 +63,13 @@ class Selection:
             "largest": [{"name": name, "size_bytes": size} for name, size in largest],
         }
 
-    def pack(self) -> Archive:
-        """Pack the files into a temporary archive; use it in a ``with`` statement.
+    def pack(self, first: Sequence[Entry] = ()) -> Archive:
+        """Pack the files, after ``first``, into a temporary archive; use it in a ``with`` statement.
 
         Raises:
             SourceError: A file cannot be read, or changes while it is read.
         """
-        return pack(self.entries)
+        return pack([*first, *self.entries])
 
 
 def select(paths: Sequence[str], *, folder: str | None = None) -> Selection:
@@ -89,6 +90,7 @@ def select(paths: Sequence[str], *, folder: str | None = None) -> Selection:
                     hint="rename one of them, or submit from the folder that holds both",
                 )
     _refuse_files_as_folders(chosen)
+    _refuse_own_folder(chosen)
     ordered = tuple(chosen[name] for name in sorted(chosen, key=os.fsencode))
     return Selection(ordered, _requirements(roots, chosen))
 
@@ -301,6 +303,15 @@ def _refuse_files_as_folders(chosen: dict[str, Entry]) -> None:
                     f"source {entry.path!r} would be below {parent!r}, which is no folder in the job"
                 )
             parent = parent.rpartition("/")[0]
+
+
+def _refuse_own_folder(chosen: dict[str, Entry]) -> None:
+    for name, entry in chosen.items():
+        if name.split("/", 1)[0] == RUNTIME_FOLDER:
+            raise SourceError(
+                f"source {entry.path!r} would be {name!r} in the job, which is kept for the SDK",
+                hint="rename it, or send the folder that holds it",
+            )
 
 
 def _requirements(roots: Sequence[Root], chosen: dict[str, Entry]) -> list[str]:

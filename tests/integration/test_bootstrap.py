@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import urllib.parse
 import zipfile
@@ -16,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from openpaisdk.job.prelude import CLOSE, OPEN, build_prelude
-from openpaisdk.sources import select
+from openpaisdk.job.prelude import CLOSE, OPEN, build_prelude, runtime_entries
+from openpaisdk.sources import Selection, select
 
 pytestmark = pytest.mark.integration
 
 HEAD = "#!/bin/bash\nset -o errexit\nset -o nounset\nset -o pipefail\n\n"
 TOKEN = "token-of-the-attempt"
-ARCHIVE = "/user/alice/jobs/train/code/sources.tar.gz"
+ARCHIVE = "/user/alice/jobs/train/code/sources-1.tar.gz"
 STORED = "/user/alice/jobs/train/output/"
 
 
@@ -35,9 +37,23 @@ class WebHdfs(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
+        self.upload(Selection(()))
         self.login = ("user.name", "alice")
         self.failures: list[int] = []
+        self.refuses_writing = False
         self.requests: list[str] = []
+
+    def upload(self, chosen: Selection) -> None:
+        """Store an archive as the submission of a job does."""
+        with chosen.pack(runtime_entries()) as archive:
+            self.files[ARCHIVE] = Path(archive.path).read_bytes()
+
+    @property
+    def stored(self) -> dict[str, bytes]:
+        """The outputs."""
+        return {
+            name.removeprefix(STORED): body for name, body in self.files.items() if name.startswith(STORED)
+        }
 
     @property
     def place(self) -> str:
@@ -71,6 +87,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests.append(f"{self.command} {query.get('op')} {path}")
         if query.get(self.server.login[0]) != self.server.login[1]:
             self.reply(401, b'{"RemoteException": {"message": "who are you?"}}')
+        elif query["op"] == "CREATE" and self.server.refuses_writing:
+            self.reply(403, b'{"RemoteException": {"message": "not yours"}}')
         elif self.server.failures:
             self.reply(self.server.failures.pop(0), b'{"RemoteException": {"message": "not now"}}')
         elif "moved" not in query:
@@ -144,8 +162,10 @@ class Task:
             "gzip",
             "mkdir",
             "mktemp",
+            "ls",
             "readlink",
             "rm",
+            "rmdir",
             "sleep",
             "tar",
         ]:
@@ -154,15 +174,11 @@ class Task:
             (programs / name).symlink_to(found)
         self.environment["PATH"] = str(programs)
 
-    def run(
-        self, *commands: str, address: str | None = None, **recipe: object
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *commands: str, **recipe: object) -> subprocess.CompletedProcess[str]:
         requirements = recipe.pop("requirements", [])
         real = f"webhdfs://{self.server.place}/user/alice"
         embedded = "PAI_SDK_SERVER_STORES_OUTPUTS" in self.environment
-        prelude = build_prelude(
-            address if address is not None else "" if embedded else real, "output", recipe, requirements
-        )
+        prelude = build_prelude("" if embedded else real, "output", "sources-1.tar.gz", recipe, requirements)
         own = commands if embedded else (OPEN, *commands, CLOSE)
         script = self.folder / "user.sh"
         script.write_text(HEAD + "\n".join([prelude, *own]) + "\n")
@@ -191,8 +207,7 @@ def sources(tmp_path: Path, server: WebHdfs) -> Path:
     (folder / "src" / "run.sh").chmod(0o755)
     (folder / "src" / "deep" / "ü x.txt").write_text("deep")
     (folder / "src" / "deep" / "up").symlink_to("../run.sh")
-    with select(["train.py", "src"], folder=str(folder)).pack() as archive:
-        server.files[ARCHIVE] = Path(archive.path).read_bytes()
+    server.upload(select(["train.py", "src"], folder=str(folder)))
     return folder
 
 
@@ -204,14 +219,14 @@ def kind(request: pytest.FixtureRequest, task: Task) -> str:
 
 
 def test_sources_stand_in_the_working_folder_of_a_real_cluster(task, sources, kind):
-    done = task.run("cat train.py; src/deep/up; cat 'src/deep/ü x.txt'", code="sources.tar.gz")
+    done = task.run("cat train.py; src/deep/up; cat 'src/deep/ü x.txt'")
     assert (done.returncode, done.stdout) == (0, "print('trained')\nran\ndeep"), done.stderr
     assert os.readlink(task.work / "src" / "deep" / "up") == "../run.sh"
 
 
 def test_sources_are_fetched_with_the_token_of_the_attempt(task, sources, kind):
     task.embed()
-    done = task.run("cat train.py", code="sources.tar.gz")
+    done = task.run("cat train.py")
     assert (done.returncode, done.stdout) == (0, "print('trained')\n"), done.stderr
     assert list(task.temp.iterdir()) == []
 
@@ -227,7 +242,7 @@ def test_the_token_stands_in_no_command_line_and_no_log(task, sources, kind):
             (spy / name).chmod(0o755)
     task.environment["PATH"] = f"{spy}:{task.environment['PATH']}"
     task.server.files.clear()
-    done = task.run("true", code="sources.tar.gz")
+    done = task.run("true")
     assert done.returncode == 81
     words = (spy / "words").read_text()
     assert words
@@ -236,16 +251,83 @@ def test_the_token_stands_in_no_command_line_and_no_log(task, sources, kind):
 
 def test_a_storage_that_is_busy_is_asked_again(task, sources, server, kind):
     server.failures = [503, 500]
-    done = task.run("cat train.py", code="sources.tar.gz")
+    done = task.run("cat train.py")
     assert (done.returncode, done.stdout) == (0, "print('trained')\n"), done.stderr
     assert "trying again in 1 s" in done.stderr
 
 
+def hostile(*members: tuple[str, bytes, str]) -> bytes:
+    """Return an archive of members given by name, type and target, behind what each archive begins with."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for entry in runtime_entries():
+            archive.add(entry.path, entry.name)
+        for name, kind, target in [("first", tarfile.REGTYPE, ""), *members]:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.size = kind, target, 4 if kind == tarfile.REGTYPE else 0
+            archive.addfile(info, io.BytesIO(b"evil") if info.size else None)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../evil", tarfile.REGTYPE, "")],
+        [("a/../../evil", tarfile.REGTYPE, "")],
+        [("/tmp/openpaisdk-test-evil", tarfile.REGTYPE, "")],
+        [("a", tarfile.SYMTYPE, "/tmp")],
+        [("a", tarfile.SYMTYPE, ".."), ("a/evil", tarfile.REGTYPE, "")],
+        [("b/a", tarfile.SYMTYPE, "../../x")],
+        [("pipe", tarfile.FIFOTYPE, "")],
+    ],
+    ids=lambda members: members[0][0],
+)
+def test_an_archive_that_leaves_the_folder_is_refused(task, server, kind, members):
+    server.files[ARCHIVE] = hostile(*members)
+    done = task.run("echo not reached")
+    assert (done.returncode, done.stdout) == (82, ""), done.stderr
+    assert "the sources are refused" in done.stderr or "cannot unpack the sources" in done.stderr
+    assert not list(task.folder.rglob("evil"))
+    assert not Path("/tmp/openpaisdk-test-evil").exists()
+    assert list(task.work.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:300], lambda data: b"", lambda data: b"no archive"])
+def test_a_damaged_archive_is_said(task, sources, server, kind, damage):
+    server.files[ARCHIVE] = damage(server.files[ARCHIVE])
+    done = task.run("echo not reached")
+    assert (done.returncode, done.stdout) == (82, ""), done.stderr
+    assert "cannot unpack" in done.stderr
+
+
+def test_an_archive_that_breaks_off_behind_the_programs_is_said(task, server, kind, tmp_path):
+    (tmp_path / "big.bin").write_bytes(os.urandom(50_000))
+    server.upload(select(["big.bin"], folder=str(tmp_path)))
+    server.files[ARCHIVE] = server.files[ARCHIVE][:-20_000]
+    done = task.run("echo not reached")
+    assert (done.returncode, done.stdout) == (82, ""), done.stderr
+    assert "cannot unpack the sources" in done.stderr
+
+
+def test_files_of_the_sdk_are_not_seen_among_the_outputs(task, server, kind):
+    done = task.run("printf m > m.bin; ls -A .openpaisdk >&2", outputs=["*", ".*", "**/*", ".openpaisdk"])
+    assert done.returncode == 0, done.stderr
+    assert "start.sh" in done.stderr
+    assert server.stored == {"m.bin": b"m"}
+
+
+def test_the_embedded_cluster_s_tasks_start_without_files_of_the_sdk(task, sources, kind):
+    task.embed()
+    done = task.run("ls -A")
+    assert (done.returncode, done.stdout.split()) == (0, ["src", "train.py"]), done.stderr
+
+
 def test_missing_sources_end_the_task_with_a_code_of_their_own_and_one_reason(task, server, kind):
-    done = task.run("echo not reached", code="sources.tar.gz")
+    server.files.clear()
+    done = task.run("echo not reached")
     assert done.returncode == 81
     assert done.stdout == ""
-    assert "cannot fetch sources from" in done.stderr
+    assert f"cannot fetch webhdfs://{server.place}/user/alice/jobs/train/code" in done.stderr
     assert "404" in done.stderr
 
 
@@ -256,8 +338,7 @@ def test_outputs_and_the_output_folder_are_stored_on_success(task, server, kind)
         outputs=["models", "a b/1.txt", "*.log", "nowhere.txt"],
     )
     assert done.returncode == 0, done.stderr
-    stored = {name.removeprefix(STORED): body for name, body in server.files.items()}
-    assert stored == {"models/sub/m.bin": b"m", "a b/1.txt": b"1", "x2.log": b"2", "own é.txt": b"own"}
+    assert server.stored == {"models/sub/m.bin": b"m", "a b/1.txt": b"1", "x2.log": b"2", "own é.txt": b"own"}
     assert "output 'nowhere.txt' is not there" in done.stderr
     assert list(task.temp.iterdir()) == []
 
@@ -268,17 +349,17 @@ def test_outputs_and_the_output_folder_are_stored_on_success(task, server, kind)
 def test_outputs_are_stored_on_failure_and_the_exit_code_is_kept(task, server, command, code):
     done = task.run("printf m > m.bin", command, outputs=["m.bin"])
     assert done.returncode == code
-    assert server.files == {STORED + "m.bin": b"m"}
+    assert server.stored == {"m.bin": b"m"}
 
 
 def test_a_trap_of_the_command_does_not_prevent_storing(task, server):
     done = task.run("trap 'echo bye' EXIT; printf m > m.bin", outputs=["m.bin"])
     assert (done.returncode, done.stdout) == (0, "bye\n")
-    assert server.files == {STORED + "m.bin": b"m"}
+    assert server.stored == {"m.bin": b"m"}
 
 
 def test_outputs_that_cannot_be_stored_fail_a_command_that_succeeded(task, server, kind):
-    server.login = ("user.name", "bob")
+    server.refuses_writing = True
     done = task.run("printf m > m.bin", outputs=["m.bin"])
     assert done.returncode == 84
     assert "cannot store output 'm.bin'" in done.stderr
@@ -288,23 +369,34 @@ def test_the_platform_stores_outputs_itself_where_it_says_so(task, server):
     task.embed()
     done = task.run("printf m > m.bin", outputs=["m.bin"])
     assert done.returncode == 0
-    assert server.requests == []
+    assert server.stored == {}
 
 
 def test_links_that_leave_the_folder_are_not_stored(task, server):
     done = task.run("ln -s /etc/hostname out; printf m > m.bin; ln -s m.bin in", outputs=["out", "in"])
     assert done.returncode == 0
-    assert server.files == {STORED + "in": b"m"}
+    assert server.stored == {"in": b"m"}
     assert "output 'out' is a link that leads out" in done.stderr
 
 
-def make_wheel(folder: Path, name: str, value: str) -> Path:
+MODULE = """\
+VALUE = {value!r}
+
+
+def main():
+    import otherpackage
+
+    print({name!r}, "sees", otherpackage.__name__)
+"""
+
+
+def make_wheel(folder: Path, name: str, value: str, version: str = "1.0") -> Path:
     """Write a wheel of one module, so that tests need no package index."""
-    path = folder / f"{name}-1.0-py3-none-any.whl"
-    info = f"{name}-1.0.dist-info"
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
     files = {
-        f"{name}.py": f"VALUE = {value!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{name}.py": MODULE.format(name=name, value=value),
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name}-tool = {name}:main\n",
     }
@@ -333,12 +425,48 @@ def test_packages_are_installed_once_into_an_environment_over_the_interpreter(ta
     assert first.returncode == 0, first.stderr
     value, prefix, variable = first.stdout.split()
     assert (value, prefix) == ("one", variable)
-    assert prefix.startswith(str(task.folder / "cache"))
+    assert prefix == str(task.work / ".openpaisdk" / "venv")
     for wheel in index.iterdir():
         wheel.unlink()
     second = task.run(ASK, packages=["firstpackage"])
     assert (second.returncode, second.stdout) == (0, first.stdout), second.stderr
     assert "installing" not in second.stderr
+
+
+@pytest.mark.parametrize("pip", ["pip", "pip3", "python -m pip", "python3 -m pip"])
+def test_what_a_task_installs_itself_is_seen_by_no_other_task(task, index, pip):
+    see = "import firstpackage, otherpackage; print(firstpackage.VALUE, otherpackage.VALUE)"
+    done = task.run(
+        f"{pip} install -q --disable-pip-version-check otherpackage",
+        f"python -c '{see}'; otherpackage-tool; firstpackage-tool",
+        "python -c 'import otherpackage; print(otherpackage.__file__)'",
+        packages=["firstpackage"],
+    )
+    assert done.returncode == 0, done.stderr
+    values, *tools, place = done.stdout.splitlines()
+    assert values == "one two"
+    assert tools == ["otherpackage sees otherpackage", "firstpackage sees otherpackage"]
+    assert place.startswith(str(task.work / ".openpaisdk" / "venv"))
+    assert not list((task.folder / "cache").rglob("otherpackage*"))
+    again = task.run("python -c 'import otherpackage'", packages=["firstpackage"])
+    assert "No module named 'otherpackage'" in again.stderr
+
+
+def test_a_task_may_install_another_version_over_a_cached_one(task, index):
+    make_wheel(index, "firstpackage", "newer", version="2.0")
+    done = task.run(
+        "pip install -q --disable-pip-version-check firstpackage==2.0", ASK, packages=["firstpackage==1.0"]
+    )
+    assert done.stdout.split()[0] == "newer", done.stderr
+    again = task.run(ASK, packages=["firstpackage==1.0"])
+    assert again.stdout.split()[0] == "one", again.stderr
+    assert "installing" not in again.stderr
+
+
+def test_two_sets_of_packages_do_not_see_each_other(task, index):
+    assert task.run("true", packages=["otherpackage"]).returncode == 0
+    done = task.run("python -c 'import firstpackage, otherpackage'", packages=["firstpackage"])
+    assert "No module named 'otherpackage'" in done.stderr
 
 
 def test_the_environment_sees_the_packages_of_the_interpreter_and_its_scripts(task, index):
@@ -368,7 +496,7 @@ def test_an_environment_of_an_environment_sees_what_that_one_sees(task, index, t
 
 
 def test_nothing_is_made_where_there_are_no_packages(task, sources):
-    done = task.run('command -v python3; echo "${VIRTUAL_ENV:-none}"', code="sources.tar.gz")
+    done = task.run('command -v python3; echo "${VIRTUAL_ENV:-none}"')
     assert done.stdout.split() == [str(Path(sys.executable).parent / "python3"), "none"]
     assert not (task.folder / "cache").exists()
 
@@ -380,11 +508,9 @@ def test_requirement_files_of_the_sources_are_installed(task, index, tmp_path, s
     (folder / "more.txt").write_text("firstpackage  # the first\n")
     (folder / "part" / "requirements.txt").write_text("otherpackage==1.0\n")
     chosen = select(["requirements.txt", "more.txt", "part"], folder=str(folder))
-    with chosen.pack() as archive:
-        server.files[ARCHIVE] = Path(archive.path).read_bytes()
+    server.upload(chosen)
     done = task.run(
         "python -c 'import firstpackage, otherpackage; print(1)'",
-        code="sources.tar.gz",
         requirements=chosen.requirements,
     )
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
@@ -412,12 +538,15 @@ def test_what_a_crash_left_of_an_environment_is_not_used(task, index):
 def test_two_tasks_at_once_build_an_environment_once(task, index):
     done: list[subprocess.CompletedProcess[str]] = []
     barrier = threading.Barrier(2)
+    (task.folder / "second").mkdir()
+    other = Task(task.folder / "second", task.server)
+    other.environment = {**task.environment, "HOME": str(other.folder)}
 
-    def run() -> None:
+    def run(one: Task) -> None:
         barrier.wait()
-        done.append(task.run(ASK, packages=["firstpackage"]))
+        done.append(one.run(ASK, packages=["firstpackage"]))
 
-    threads = [threading.Thread(target=run) for _ in range(2)]
+    threads = [threading.Thread(target=run, args=[one]) for one in (task, other)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -443,12 +572,6 @@ def test_an_image_without_python_cannot_install_packages_and_says_so(task):
     assert "this image has no Python 3.6 or later" in done.stderr
 
 
-def test_packages_need_no_storage(task, index):
-    done = task.run(ASK, packages=["firstpackage"], address="")
-    assert done.returncode == 0, done.stderr
-    assert task.server.requests == []
-
-
 def test_an_old_interpreter_fetches_installs_and_stores(task, sources, index, tmp_path, server):
     environment = {**os.environ, "PYENV_VERSION": "3.6.15"}
     made = (
@@ -467,7 +590,6 @@ def test_an_old_interpreter_fetches_installs_and_stores(task, sources, index, tm
     done = task.run(
         "cat train.py; python -c 'import firstpackage, sys; print(firstpackage.VALUE, sys.version_info[1])'",
         "printf m > m.bin",
-        code="sources.tar.gz",
         packages=["firstpackage"],
         outputs=["m.bin"],
     )
@@ -493,8 +615,7 @@ def test_big_sources_arrive_whole(task, tmp_path, server, kind):
     folder.mkdir()
     data = os.urandom(3 * 1024 * 1024 + 7)
     (folder / "big.bin").write_bytes(data)
-    with select(["big.bin"], folder=str(folder)).pack() as archive:
-        server.files[ARCHIVE] = Path(archive.path).read_bytes()
-    done = task.run("true", code="sources.tar.gz")
+    server.upload(select(["big.bin"], folder=str(folder)))
+    done = task.run("true")
     assert done.returncode == 0, done.stderr
     assert hashlib.sha256((task.work / "big.bin").read_bytes()).digest() == hashlib.sha256(data).digest()

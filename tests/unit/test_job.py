@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import html
+import io
 import json
+import os
+import re
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -18,6 +22,7 @@ from openpaisdk.errors import (
     JobNotFoundError,
     SourceError,
     SpecError,
+    StorageExistsError,
     StorageNotFoundError,
     UsageError,
 )
@@ -32,6 +37,7 @@ class FakeStorage:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.fetched: list[str] = []
         self.fails = False
 
     def exists(self, path):
@@ -40,12 +46,29 @@ class FakeStorage:
     def upload(self, local_path, remote_path, overwrite=False):
         if self.fails:
             raise ClusterError("the disk is full")
+        if not overwrite and remote_path in self.files:
+            raise StorageExistsError(remote_path)
         with open(local_path, "rb") as file:
             self.files[remote_path] = file.read()
 
     def download(self, remote_path, local_path, overwrite=False):
-        with open(local_path, "wb") as file:
+        name = remote_path.rpartition("/")[2]
+        target = os.path.join(local_path, name) if os.path.isdir(local_path) else local_path
+        if self.status(remote_path)["type"] == "directory":
+            os.makedirs(target, exist_ok=True)
+            for item in self.list(remote_path):
+                self.download(f"{remote_path}/{item['name']}", target, overwrite)
+            return
+        if os.path.exists(target) and not overwrite:
+            raise StorageExistsError(target)
+        self.fetched.append(target)
+        with open(target, "wb") as file:
             file.write(self.files[remote_path])
+
+    def status(self, path):
+        if not self.exists(path):
+            raise StorageNotFoundError(path)
+        return {"name": path.rpartition("/")[2], "type": "file" if path in self.files else "directory"}
 
     def delete(self, path):
         if path not in self.files:
@@ -53,15 +76,10 @@ class FakeStorage:
         del self.files[path]
 
     def list(self, path):
-        return [
-            {"name": name[len(path) + 1 :], "type": "file"}
-            for name in self.files
-            if name.startswith(f"{path}/")
-        ]
+        names = {name[len(path) + 1 :].split("/")[0] for name in self.files if name.startswith(f"{path}/")}
+        return [self.status(f"{path}/{name}") for name in sorted(names)]
 
     def open(self, path):
-        import io
-
         return io.BytesIO(self.files[path])
 
 
@@ -75,6 +93,8 @@ class FakeCluster:
     def __init__(self, *, is_embedded: bool = True, storage_uri: str | None = "http://hdfs:9870") -> None:
         self.is_embedded = is_embedded
         self.sent: list[dict] = []
+        self.configs: dict[str, dict] = {}
+        self.then_has: dict | None = None
         self.taken = {"old"}
         self.error: Exception | None = None
         self.files = FakeStorage()
@@ -82,6 +102,8 @@ class FakeCluster:
 
     def submit(self, document):
         if self.error is not None:
+            if self.then_has is not None:
+                self.configs[document["name"]] = self.then_has or document
             raise self.error
         self.sent.append(document)
         return {"name": document["name"], "user": "alice", "cluster": "fake", "link": "http://x/jobs/1"}
@@ -94,6 +116,12 @@ class FakeCluster:
     job_status = job_detail
 
     def job_config(self, name):
+        plain = name.rpartition("~")[2]
+        known = {document["name"]: document for document in self.sent} | self.configs
+        if plain in known:
+            return known[plain]
+        if plain not in self.taken:
+            raise JobNotFoundError(f"no job {name!r}")
         return {"extras": {"openpaisdk": {"workspace": "/user/bob"}}}
 
     def storage(self):
@@ -480,7 +508,16 @@ def test_sources_are_uploaded_and_fetched_by_what_stands_before_the_command(clus
     job.submit(cluster)
     (document,) = cluster.sent
     assert document == preview
-    assert list(cluster.files.files) == ["/user/alice/jobs/x/code/sources.tar.gz"]
+    assert list(cluster.files.files) == [f"/user/alice/jobs/x/code/{job.archive_name}"]
+    assert re.fullmatch(r"sources-[0-9a-f]{8}\.tar\.gz", job.archive_name)
+    (data,) = cluster.files.files.values()
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert archive.getnames() == [
+            ".openpaisdk/start.sh",
+            ".openpaisdk/bootstrap.py",
+            "requirements.txt",
+            "train.py",
+        ]
     export, prelude, command = commands(document)
     assert (export, command) == ("export PIP_INDEX_URL=http://x", "python train.py")
     assert prelude.startswith(MARKER)
@@ -489,9 +526,34 @@ def test_sources_are_uploaded_and_fetched_by_what_stands_before_the_command(clus
         "packages": ["numpy<2"],
         "requirements": ["requirements.txt"],
         "workspace": "/user/alice",
-        "code": "sources.tar.gz",
+        "code": job.archive_name,
     }
-    assert len(json.dumps(document)) < 25_000
+    assert len(json.dumps(document)) < 5_500
+
+
+def test_packages_alone_bring_an_archive_that_is_not_asked_for_again(cluster):
+    job = Job.fast("x", "run", packages=["numpy"])
+    job.submit(cluster)
+    (name,) = cluster.files.files
+    assert name == f"/user/alice/jobs/x/code/{job.archive_name}"
+    prelude, own = commands(cluster.sent[0])
+    assert (own, f"paisdk_archive={job.archive_name}" in prelude) == ("run", True)
+    assert "code" not in cluster.sent[0]["extras"]["openpaisdk"]
+    again = Job.from_dict(cluster.sent[0])
+    again.name = "y"
+    again.submit(cluster)
+    again = Job.from_dict(cluster.sent[0]).take_code_from(cluster, "x")
+    again.name = "z"
+    again.submit(cluster)
+    assert len(cluster.files.files) == 3
+    assert len(set(cluster.files.files.values())) == 1
+
+
+def test_many_roles_fit_into_a_document(cluster):
+    job = Job("x").add_packages("numpy")
+    for number in range(20):
+        job.add_task_role(f"role{number}", "run")
+    assert len(json.dumps(job.preview(cluster=cluster))) < 100_000
 
 
 def test_on_a_real_cluster_the_task_is_told_its_workspace_and_stores_outputs():
@@ -520,6 +582,11 @@ def test_several_tasks_store_into_folders_of_their_own():
 def test_a_real_cluster_without_storage_runs_jobs_that_need_none():
     cluster = FakeCluster(is_embedded=False, storage_uri=None)
     assert commands(Job.fast("x", "run").preview(cluster=cluster)) == ["run"]
+    document = Job.fast("x", "run", packages=["numpy<2", "-x"]).preview(cluster=cluster)
+    install, own = commands(document)
+    assert own == "run"
+    assert "-- 'numpy<2' -x >&2 || exit 83" in install
+    assert commands(Job.from_dict(document)) == ["run"]
     with pytest.raises(ConfigError):
         Job.fast("x", "run", outputs=["m"]).preview(cluster=cluster)
     other = FakeCluster(is_embedded=False, storage_uri="s3://bucket")
@@ -554,12 +621,44 @@ def test_a_failing_upload_sends_no_job(cluster, tmp_path):
     assert cluster.sent == []
 
 
-@pytest.mark.parametrize("error", [ClusterConnectionError("broken pipe"), JobExistsError("a race")])
-def test_files_stay_where_the_job_may_exist_after_all(cluster, tmp_path, error):
+OTHERS = {"extras": {"openpaisdk": {"code": "sources-0.tar.gz"}}}
+CUT = ClusterConnectionError("broken pipe")
+
+
+def test_a_lost_race_for_a_name_touches_nothing_of_the_winner(cluster, tmp_path):
+    others = "/user/alice/jobs/x/code/sources-0.tar.gz"
+    cluster.files.files[others] = b"precious"
+    cluster.error, cluster.then_has = JobExistsError("a race", status=409), OTHERS
+    with pytest.raises(JobExistsError):
+        with_sources(tmp_path).submit(cluster)
+    assert cluster.files.files == {others: b"precious"}
+
+
+@pytest.mark.parametrize("error", [CUT, ClusterError("oops", status=500), JobExistsError("x", status=409)])
+def test_a_job_that_is_there_after_all_keeps_its_files_and_counts_as_sent(cluster, tmp_path, error):
+    cluster.error, cluster.then_has = error, {}
+    handle = with_sources(tmp_path).submit(cluster)
+    assert (handle.name, len(cluster.files.files)) == ("x", 1)
+
+
+@pytest.mark.parametrize("error", [CUT, ClusterError("oops", status=502), KeyboardInterrupt()])
+def test_files_are_removed_where_a_second_look_finds_no_job(cluster, tmp_path, error):
     cluster.error = error
     with pytest.raises(type(error)):
         with_sources(tmp_path).submit(cluster)
-    assert list(cluster.files.files) == ["/user/alice/jobs/x/code/sources.tar.gz"]
+    assert cluster.files.files == {}
+
+
+def test_files_stay_where_nobody_can_tell_whether_there_is_a_job(cluster, tmp_path, monkeypatch):
+    cluster.error = CUT
+
+    def fail(name):
+        raise CUT
+
+    monkeypatch.setattr(cluster, "job_config", fail)
+    with pytest.raises(ClusterConnectionError):
+        with_sources(tmp_path).submit(cluster)
+    assert len(cluster.files.files) == 1
 
 
 def test_a_source_that_is_gone_stops_before_anything_is_sent(cluster, tmp_path):
@@ -579,9 +678,10 @@ def test_a_sent_document_can_be_taken_over_for_another_cluster(cluster, tmp_path
     again.name = "y"
     with pytest.raises(SourceError, match="needs the sources of the job"):
         again.submit(cluster)
-    real.files.files["/user/bob/jobs/x/code/sources.tar.gz"] = b"archive"
-    again.take_code_from(real, "bob~x").submit(cluster)
-    assert cluster.files.files == {"/user/alice/jobs/y/code/sources.tar.gz": b"archive"}
+    again.take_code_from(real, "alice~x").submit(cluster)
+    (name,) = cluster.files.files
+    assert name == f"/user/alice/jobs/y/code/{again.archive_name}"
+    assert list(cluster.files.files.values()) == list(real.files.files.values())
     prelude, own = commands(cluster.sent[0])
     assert own == "python train.py"
     assert "paisdk_workspace=\n" in prelude
@@ -599,6 +699,43 @@ def test_a_handle_waits_and_fetches_outputs(cluster, tmp_path):
     assert handle.outputs.read("m") == b"model"
     assert handle.outputs.download(to=tmp_path / "got") == [str(tmp_path / "got" / "m")]
     assert (tmp_path / "got" / "m").read_bytes() == b"model"
+
+
+@pytest.fixture
+def stored(cluster):
+    folder = "/user/alice/jobs/x/output"
+    for name in ("m.bin", "logs/a.txt", "logs/b/c.txt"):
+        cluster.files.files[f"{folder}/{name}"] = name.encode()
+    return Job.fast("x", "true", outputs=["m"]).submit(cluster).outputs
+
+
+def files_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_folder_that_is_there_already_is_filled_and_not_nested(stored, tmp_path):
+    expected = ["logs/a.txt", "logs/b/c.txt"]
+    for _ in range(2):
+        assert stored.download("logs", to=tmp_path, overwrite=True) == [str(tmp_path / "logs")]
+        assert files_in(tmp_path) == expected
+    (tmp_path / "logs" / "a.txt").unlink()
+    (tmp_path / "logs" / "b" / "c.txt").unlink()
+    stored.download("logs/b", "logs/a.txt", to=tmp_path)
+    assert files_in(tmp_path) == expected
+
+
+def test_nothing_is_fetched_where_a_local_file_is_in_the_way(stored, cluster, tmp_path):
+    (tmp_path / "logs" / "b").mkdir(parents=True)
+    (tmp_path / "logs" / "b" / "c.txt").write_text("mine")
+    with pytest.raises(StorageExistsError, match=r"logs/b/c\.txt' is there already"):
+        stored.download(to=tmp_path)
+    assert cluster.files.fetched == []
+    (tmp_path / "m.bin").write_text("mine")
+    with pytest.raises(StorageExistsError, match="and 1 more is there already"):
+        stored.download(to=tmp_path)
+    assert files_in(tmp_path) == ["logs/b/c.txt", "m.bin"]
+    stored.download(to=tmp_path, overwrite=True)
+    assert (tmp_path / "m.bin").read_bytes() == b"m.bin"
 
 
 def test_outputs_of_a_job_without_any_are_an_empty_list(cluster):

@@ -171,6 +171,36 @@ def test_outputs_are_files_folders_and_patterns(bootstrap, tmp_path, capsys):
     assert "output 'm/out' is a link that leads out" in said
 
 
+def test_files_of_the_sdk_are_neither_unpacked_nor_stored(bootstrap, tmp_path):
+    bootstrap.unpack(
+        archive(member(".openpaisdk/start.sh"), member("./.openpaisdk/x"), member("a")), tmp_path
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    (tmp_path / ".openpaisdk").mkdir()
+    (tmp_path / ".openpaisdk" / "x").touch()
+    assert [name for _, name in bootstrap.outputs(str(tmp_path), ["*", ".*"], None)] == ["a"]
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_programs_of_a_cached_environment_run_in_the_one_of_their_caller(bootstrap, tmp_path, quoted):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    path = f'"{programs}/python3"' if quoted else f"{programs}/python3.11"
+    head = '#!/bin/sh\nTQexec\' {} "$0" "$@"\n\' TQ\nimport x\n'.replace("TQ", "'" * 3)
+    (programs / "short").write_text(f"#!{programs}/python3\nimport {programs}/python3\n")
+    (programs / "long").write_text(head.format(path))
+    (programs / "other").write_text("#!/bin/bash\necho\n")
+    (programs / "binary").write_bytes(b"\x7fELF\n\xff")
+    (programs / "python3").symlink_to("/nowhere")
+    (programs / "short").chmod(0o755)
+    bootstrap.share_programs(str(tmp_path))
+    assert (programs / "short").read_text() == f"#!/usr/bin/env python3\nimport {programs}/python3\n"
+    assert (programs / "short").stat().st_mode & 0o777 == 0o755
+    assert (programs / "long").read_text() == head.format("/usr/bin/env python3")
+    assert (programs / "other").read_text() == "#!/bin/bash\necho\n"
+    assert (programs / "binary").read_bytes() == b"\x7fELF\n\xff"
+
+
 @pytest.mark.parametrize("uri", ["", "http://x/y", "webhdfs://host", "file:///x"])
 def test_an_address_that_is_no_webhdfs_is_refused(bootstrap, uri):
     with pytest.raises(bootstrap.Failure, match="is not webhdfs://"):
@@ -201,7 +231,7 @@ def test_it_is_written_for_old_interpreters_with_the_standard_library_only():
 
 
 def test_a_prelude_is_small_and_holds_nothing_that_a_cluster_renders():
-    text = build_prelude("webhdfs://h:1/user/a", "output", {"code": "sources.tar.gz"}, ["requirements.txt"])
+    text = build_prelude("webhdfs://h:1/user/a", "output", "a.tar.gz", {}, ["requirements.txt"])
     assert "<%" not in text
-    assert len(text) < 20_000
+    assert len(text) < 4_500
     assert max(map(len, text.splitlines())) < 200
