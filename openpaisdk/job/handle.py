@@ -157,8 +157,9 @@ class JobOutputs:
         for name, local in wanted:
             folder = os.path.dirname(local)
             os.makedirs(folder, exist_ok=True)
-            # a folder that is there takes what is fetched under its own name
-            storage.download(self._path(name), folder, overwrite=overwrite)
+            # into a folder that is there, a storage puts what it fetches under its own name
+            place = folder if os.path.isdir(local) else local
+            storage.download(self._path(name), place, overwrite=overwrite)
         return [local for _, local in wanted]
 
     def _names(self) -> Paths:
