@@ -36,6 +36,7 @@ from openpaisdk.local.machine import (
     RetryJob,
     RetryTask,
     StartTask,
+    StopRequested,
     TaskEnded,
     TaskKey,
     step,
@@ -109,19 +110,17 @@ class Lifecycle:
         self._admit_soon = admit_soon
         self._finishing: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
-        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._file_watcher = open_file_watcher(self._loop)
 
     async def close(self, mode: str) -> None:
-        """Stop; ``kill`` ends the running tasks first, as a reboot would, anything else lets them run."""
-        self._closed = True
+        """Stop; ``kill`` stops the jobs that have running tasks first, anything else lets the tasks run."""
         for live in self.live.values():
             if live.timer is not None:
                 live.timer.cancel()
         if mode == "kill":
-            for pod_uid in list(self.running):
-                self._executor.kill(pod_uid, grace_s=GRACE_S)
+            for live in {id(task.live): task.live for task in self.running.values()}.values():
+                self.request_stop(live)
             while self.running:
                 self._idle.clear()
                 await self._idle.wait()
@@ -129,6 +128,14 @@ class Lifecycle:
             await asyncio.wait(self._finishing)
         self._file_watcher.close()
         self._executor.close()
+
+    def request_stop(self, live: LiveJob) -> None:
+        """Let the user's wish to stop a job take its course."""
+        if not live.record.stop_requested:
+            live.record.stop_requested = True
+            self._store.save_job(live.record)
+            self.event(live, "Normal", "StopRequested", "The user asked to stop the job")
+            self.apply(live, StopRequested())
 
     def apply(self, live: LiveJob, event: Event) -> None:
         """Let something happen to a job, and do what follows from it."""
@@ -317,8 +324,6 @@ class Lifecycle:
         if live.secrets:  # the script holds them in clear text
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(running.files.script)
-        if self._closed and not running.kill_wanted:
-            return  # it ended with the server: the next one finds it gone, as after a reboot
         task.outcome = self._outcome(running, user_code)
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()

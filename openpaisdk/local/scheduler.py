@@ -23,7 +23,7 @@ from openpaisdk.local.launch import Launcher
 from openpaisdk.local.lifecycle import IMAGE_NOTE, Lifecycle, now_ms
 from openpaisdk.local.live import LiveJob, masked, policy_of, with_unique_roles, without_secrets
 from openpaisdk.local.logs import TaskLog
-from openpaisdk.local.machine import Admitted, JobStatus, StopRequested, TaskKey
+from openpaisdk.local.machine import Admitted, JobStatus, TaskKey
 from openpaisdk.local.records import (
     AttemptRecord,
     EventRecord,
@@ -172,14 +172,11 @@ class Scheduler:
     def stop(self, job: JobRecord) -> None:
         """Ask a job to stop; nothing happens to one that is over (runtime-environment §9)."""
         live = self._lifecycle.live.get(job.id)
-        record = live.record if live is not None else job
-        if record.stop_requested:
-            return
-        record.stop_requested = True
-        self.store.save_job(record)
         if live is not None:
-            self._lifecycle.event(live, "Normal", "StopRequested", "The user asked to stop the job")
-            self._lifecycle.apply(live, StopRequested())
+            self._lifecycle.request_stop(live)
+        elif not job.stop_requested:
+            job.stop_requested = True
+            self.store.save_job(job)
 
     # --- look ----------------------------------------------------------------------------------
     def job(self, user: str, name: str) -> JobRecord | None:

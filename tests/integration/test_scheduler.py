@@ -416,6 +416,24 @@ def _group_is_gone(pid: int) -> bool:
     return False
 
 
+def test_closing_with_kill_stops_running_jobs_and_keeps_waiting_ones(home: LocalHome) -> None:
+    async def first() -> None:
+        async with cluster(home, mode="kill", cpu=1) as scheduler:
+            await scheduler.submit(USER, job("running", "echo begin; sleep 3600", jobRetryCount=5))
+            await scheduler.submit(USER, job("waiting", "true"))
+            await until(lambda: _stdout(scheduler, "running") == "begin\n")
+
+    async def second() -> None:
+        async with cluster(home) as scheduler:
+            record = scheduler.job(USER, "running")
+            assert record is not None
+            assert record.state is JobState.STOPPED
+            assert (await end_of(scheduler, "waiting")).state is JobState.SUCCEEDED
+
+    run(first)
+    run(second)
+
+
 def test_a_waiting_job_runs_once_after_a_restart(home: LocalHome, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
 
