@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from openpaisdk._json import parse_json
 from openpaisdk.constants import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from openpaisdk.rest.urls import is_loopback, split_url, without_secrets
 
@@ -106,9 +107,7 @@ class Response:
         Raises:
             ValueError: The body is not JSON.
         """
-        import json
-
-        return json.loads(self.body)
+        return parse_json(self.body)
 
     def iter_bytes(self) -> Iterator[bytes]:
         """Give the body in pieces as they arrive."""
