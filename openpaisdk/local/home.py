@@ -51,9 +51,12 @@ class TaskFiles:
     def _path(self, name: str) -> str:
         return f"{self.folder}/{name}"
 
-    @property
-    def script(self) -> str:
-        return self._path("user.sh")
+    def script(self, name: str) -> str:
+        return self._path(name)
+
+    def scripts(self) -> list[str]:
+        """Return the scripts that are there; they may hold secrets in clear text."""
+        return [self._path(name) for name in os.listdir(self.folder) if name.endswith(".sh")]
 
     @property
     def work(self) -> str:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from openpaisdk.constants import (
     OUTPUT_DIR_VARIABLE,
@@ -23,10 +24,14 @@ from openpaisdk.local.machine import TaskKey
 from openpaisdk.local.records import JobRecord, Machine, TaskRecord
 from openpaisdk.local.task_environment import passed_environment, task_path
 from openpaisdk.spec.environment import Placement, TaskIdentity, task_environment
+from openpaisdk.spec.model import JobSpec, TaskRole
+from openpaisdk.spec.plugins import plugin_commands, role_plugins
 from openpaisdk.spec.references import render_secrets
 
 _CACHE_VARIABLE = "PAI_SDK_CACHE_DIR"
-_SCRIPT_HEAD = """\
+USER_SCRIPT = "user.sh"
+_RUNTIME_SCRIPT = "runtime.sh"
+_STRICT = """\
 #!/bin/bash
 set -o errexit
 set -o nounset
@@ -89,10 +94,9 @@ class Launcher:
 
         Raises:
             OSError: The token's file cannot be written.
+            SpecError: A plugin of the task cannot be prepared.
         """
-        entrypoint = job.role(task.key).entrypoint
-        if job.secrets:
-            entrypoint = render_secrets(entrypoint, job.secrets)
+        scripts = task_scripts(job.spec, job.role(task.key), job.secrets)
         environment = {**self._base_environment, **self._platform_environment(job, task, files)}
         workspace = f"webhdfs{self.uri.removeprefix('http')}{self.job_folder(job)}"
         environment[WORKSPACE_VARIABLE] = workspace
@@ -103,8 +107,8 @@ class Launcher:
         if token:
             write_private(files.token, token)
             environment[TOKEN_FILE_VARIABLE] = files.token
-        script = f"{_SCRIPT_HEAD}{entrypoint}\n"
-        return Launch(pod_uid=task.pod_uid, script=script, environment=environment)
+        entry = _RUNTIME_SCRIPT if _RUNTIME_SCRIPT in scripts else USER_SCRIPT
+        return Launch(pod_uid=task.pod_uid, scripts=scripts, entry=entry, environment=environment)
 
     def _platform_environment(self, job: LiveJob, task: TaskRecord, files: TaskFiles) -> dict[str, str]:
         attempt_uid = job.attempt.uid if job.attempt else ""
@@ -150,3 +154,31 @@ class Launcher:
                 if probe.connect_ex((self._machine.ip, number)) == 0:
                     return number
         return None
+
+
+def task_scripts(spec: JobSpec, role: TaskRole, secrets: Mapping[str, Any]) -> dict[str, str]:
+    """Return the scripts of a task by file name: its commands, and what its plugins run around them.
+
+    Raises:
+        SpecError: A plugin of the task cannot be prepared.
+    """
+    entrypoint = render_secrets(role.entrypoint, secrets) if secrets else role.entrypoint
+    scripts = {USER_SCRIPT: f"{_STRICT}{entrypoint}\n"}
+    plugins = [
+        plugin_commands(spec, role, plugin) for plugin in role_plugins(spec, role) if plugin.name == "cmd"
+    ]
+    before: list[str] = []
+    after: list[str] = []
+    for number, plugin in enumerate(plugins):
+        for kind, commands, lines in (("pre", plugin.before, before), ("post", plugin.after, after)):
+            if commands:
+                name = f"plugin_{kind}{number}.sh"
+                head = _STRICT if plugin.must_succeed else "#!/bin/bash\n\n"
+                scripts[name] = head + "\n".join(commands) + "\n"
+                lines.append(
+                    f'/bin/bash "$1/{name}" >>"$1/runtime.log"{"" if plugin.must_succeed else " || :"}'
+                )
+    if before or after:  # those before in order, those after in reverse (protocol-v2 §6.1)
+        lines = [*before, f'/bin/bash "$1/{USER_SCRIPT}"', *reversed(after)]
+        scripts[_RUNTIME_SCRIPT] = _STRICT + "\n".join(lines) + "\n"
+    return scripts

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 
-from openpaisdk.errors import OpenPaiError
+from openpaisdk.errors import OpenPaiError, SpecError
 from openpaisdk.local.admission import Pool, Request
 from openpaisdk.local.executors.process import ProcessExecutor
 from openpaisdk.local.home import LocalHome, TaskFiles
@@ -63,6 +63,8 @@ IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this 
 _LOST_CODE = -1001
 _PORT_CONFLICT_CODE = 253
 _START_FAILED_CODE = -310
+_PLUGIN_FAILED_CODE = 1
+"""What any other failure of a real cluster's init container comes to (runtime-environment §4)."""
 _LOG_TAIL_BYTES = 10 * 1024 * 1024
 _REPORT_LINES = 15
 _REPORT_BYTES = 2048
@@ -234,6 +236,10 @@ class Lifecycle:
             token = self.issue_token(live.record.user, self._launcher.job_folder(live))
             note(files, f"image {live.role(task.key).docker_image_uri!r} {IMAGE_NOTE}")
             task.pid = self._executor.start(self._launcher.launch(live, task, files, token))
+        except SpecError as exc:
+            self.revoke_token(token)
+            self._fail_start(live, task, _PLUGIN_FAILED_CODE, str(exc))
+            return
         except (OSError, OpenPaiError) as exc:
             self.revoke_token(token)
             self._fail_start(live, task, _START_FAILED_CODE, f"the task could not be started: {exc}")
@@ -321,9 +327,9 @@ class Lifecycle:
         self._idle.set()
         self.pool.give_back(running.request, task.gpus)
         self.revoke_token(running.token)
-        if live.secrets:  # the script holds them in clear text
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(running.files.script)
+        if live.secrets:
+            for path in running.files.scripts():
+                os.unlink(path)
         task.outcome = self._outcome(running, user_code)
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()

@@ -37,6 +37,7 @@ from openpaisdk.local.recovery import Recovery
 from openpaisdk.local.store import JobStore
 from openpaisdk.spec.codec import job_spec_from_document
 from openpaisdk.spec.model import JobSpec
+from openpaisdk.spec.plugins import role_plugins
 
 
 class TooLargeError(OpenPaiError):
@@ -198,7 +199,8 @@ class Scheduler:
     def tasks(self, job: JobRecord, attempt_id: int) -> list[TaskRecord]:
         """Return the newest attempt of every task of a job attempt, in the order of the document."""
         newest = {task.key: task for task in self.store.tasks(job.id, attempt_id)}
-        order = {role: number for number, role in enumerate(self._role_names(job))}
+        roles = self._spec(job).task_roles
+        order = {role.converted_name: number for number, role in enumerate(roles)}
         return sorted(newest.values(), key=lambda task: (order.get(task.role, len(order)), task.index))
 
     def task_attempts(self, job: JobRecord, attempt_id: int, role: str, index: int) -> list[TaskRecord]:
@@ -216,14 +218,16 @@ class Scheduler:
 
     def notes(self, job: JobRecord) -> list[str]:
         """Return what users should know about how the job is run here."""
-        document = self.config(job)
-        images = {
-            item["name"]: item["uri"]
-            for item in document.get("prerequisites", ())
-            if item["type"] == "dockerimage"
-        }
-        used = dict.fromkeys(images[role["dockerImage"]] for role in document["taskRoles"].values())
-        return [f"image {uri!r} {IMAGE_NOTE}" for uri in used]
+        spec = self._spec(job)
+        images = dict.fromkeys(role.docker_image_uri for role in spec.task_roles)
+        plugins = dict.fromkeys(
+            plugin.name for role in spec.task_roles for plugin in role_plugins(spec, role)
+        )
+        return [f"image {uri!r} {IMAGE_NOTE}" for uri in images] + [
+            f"runtime plugin {name!r} is not run: the embedded cluster knows only 'cmd'"
+            for name in plugins
+            if name != "cmd"
+        ]
 
     def events(self, job: JobRecord, type_: str | None = None) -> list[EventRecord]:
         """Return the events of a job, newest first."""
@@ -256,12 +260,11 @@ class Scheduler:
         files = self.home.task(task.pod_uid)
         return TaskLog(files) if os.path.exists(files.stdout) else None
 
-    def _role_names(self, job: JobRecord) -> list[str]:
+    def _spec(self, job: JobRecord) -> JobSpec:
         live = self._lifecycle.live.get(job.id)
         if live is not None:
-            return [role.converted_name for role in live.spec.task_roles]
-        spec = with_unique_roles(job_spec_from_document(without_secrets(self.config(job))))
-        return [role.converted_name for role in spec.task_roles]
+            return live.spec
+        return with_unique_roles(job_spec_from_document(without_secrets(self.config(job))))
 
     # --- waiting -------------------------------------------------------------------------------
     async def wait(

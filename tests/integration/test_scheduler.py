@@ -335,6 +335,47 @@ def test_secrets_are_rendered_in_the_task_and_gone_from_disk_afterwards(home: Lo
             assert b"s3cret-value" not in path.read_bytes(), path
 
 
+def test_plugin_commands_run_around_the_users_own(home: LocalHome) -> None:
+    async def scenario() -> None:
+        async with cluster(home) as scheduler:
+            plugin = {
+                "plugin": "cmd",
+                "parameters": {
+                    "preCommands": ["echo pre >&2", "echo <% $parameters.word %>"],
+                    "postCommands": ["echo post >&2"],
+                },
+            }
+            fields = {
+                "parameters": {"word": "hidden"},
+                "extras": {"com.microsoft.pai.runtimeplugin": [plugin]},
+            }
+            await scheduler.submit(USER, job("good", "echo user >&2", **fields))
+            await scheduler.submit(USER, job("bad", "echo user >&2; exit 4", **fields))
+            good, bad = await end_of(scheduler, "good"), await end_of(scheduler, "bad")
+            assert log_of(scheduler, good, "stderr") == "pre\nuser\npost\n"
+            assert log_of(scheduler, bad, "stderr") == "pre\nuser\n"
+            assert bad.outcome is not None
+            assert bad.outcome.user_exit_code == 4
+            assert "hidden" in log_of(scheduler, good, "runtime.log")
+
+    run(scenario)
+
+
+def test_a_plugin_that_cannot_be_prepared_fails_the_task(home: LocalHome) -> None:
+    async def scenario() -> None:
+        async with cluster(home) as scheduler:
+            plugin = {"plugin": "cmd", "parameters": {"preCommands": ["echo <% $parameters.missing %>"]}}
+            extras = {"com.microsoft.pai.runtimeplugin": [plugin, {"plugin": "ssh", "parameters": {}}]}
+            await scheduler.submit(USER, job("j", "true", extras=extras))
+            record = await end_of(scheduler, "j")
+            assert record.outcome is not None
+            assert record.outcome.exit_code == 1
+            assert "$parameters.missing" in record.outcome.diagnostics
+            assert any("'ssh' is not run" in note for note in scheduler.notes(record))
+
+    run(scenario)
+
+
 def test_running_tasks_are_taken_up_by_the_next_server(home: LocalHome, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     command = f"echo begin; while [ ! -e {gate} ]; do sleep 0.02; done; echo end; exit 5"

@@ -18,7 +18,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -31,7 +31,7 @@ umask 022
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 exec 3>&2 2>>"$1/runtime.log"
 printf '%s\\n' "$$" >"$1/pid"
-"$2" "$1/user.sh" </dev/null 2>&3 3>&-
+"$2" "$1/$3" "$1" </dev/null 2>&3 3>&-
 code=$?
 printf '%s\\n' "$code" >"$1/exit"
 exit "$code"
@@ -59,8 +59,11 @@ class Launch:
     """A task attempt to be started."""
 
     pod_uid: str
-    script: str
-    environment: dict[str, str]
+    scripts: Mapping[str, str]
+    """Contents by file name."""
+    entry: str
+    """Name of the script that is run; it gets the folder of the scripts as its argument."""
+    environment: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -108,7 +111,8 @@ class ProcessExecutor:
             OSError: A folder, file or process could not be made; nothing runs then.
         """
         files = self.make_folder(launch.pod_uid)
-        write_private(files.script, launch.script)
+        for name, content in launch.scripts.items():
+            write_private(files.script(name), content)
         descriptors = []
         try:
             for path in (files.lock, files.stdout, files.stderr):
@@ -117,7 +121,7 @@ class ProcessExecutor:
             lock, stdout, stderr = descriptors
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             process = subprocess.Popen(
-                ["/bin/sh", "-c", _SUPERVISOR, "opai-task", files.folder, self._bash],
+                ["/bin/sh", "-c", _SUPERVISOR, "opai-task", files.folder, self._bash, launch.entry],
                 stdin=lock,
                 stdout=stdout,
                 stderr=stderr,
