@@ -151,15 +151,24 @@ class Task:
 
     def without_python(self) -> None:
         """Leave only the programs of a small image on the path."""
+        self.leave("curl", "tar")
+
+    def without_curl(self) -> None:
+        """Leave only these programs and the interpreter."""
+        self.leave()
+        self.environment["PATH"] = f"{Path(sys.executable).parent}:{self.environment['PATH']}"
+
+    def leave(self, *names: str) -> None:
         programs = self.folder / "bin"
         programs.mkdir()
         for name in [
             "bash",
             "cat",
             "cp",
-            "curl",
+            "env",
             "find",
             "gzip",
+            "head",
             "mkdir",
             "mktemp",
             "ls",
@@ -167,7 +176,7 @@ class Task:
             "rm",
             "rmdir",
             "sleep",
-            "tar",
+            *names,
         ]:
             found = shutil.which(name)
             assert found, f"{name} is missing on this machine"
@@ -211,10 +220,12 @@ def sources(tmp_path: Path, server: WebHdfs) -> Path:
     return folder
 
 
-@pytest.fixture(params=["python", "curl"])
+@pytest.fixture(params=["both", "python", "curl"])
 def kind(request: pytest.FixtureRequest, task: Task) -> str:
     if request.param == "curl":
         task.without_python()
+    elif request.param == "python":
+        task.without_curl()
     return request.param
 
 
@@ -229,6 +240,13 @@ def test_sources_are_fetched_with_the_token_of_the_attempt(task, sources, kind):
     done = task.run("cat train.py")
     assert (done.returncode, done.stdout) == (0, "print('trained')\n"), done.stderr
     assert list(task.temp.iterdir()) == []
+
+
+def test_an_image_with_neither_python_nor_curl_is_told_so(task, sources):
+    task.leave("tar")
+    done = task.run("true")
+    assert done.returncode == 81
+    assert "has neither Python 3.6 nor curl and tar" in done.stderr
 
 
 def test_the_token_stands_in_no_command_line_and_no_log(task, sources, kind):
