@@ -367,6 +367,90 @@ def test_nothing_is_left_behind_by_a_client_that_goes():
     run(follow_and_go)
 
 
+# --- going on after a break -------------------------------------------------------------------
+def test_a_client_that_asks_is_told_how_far_the_events_go():
+    async def follow_told(scheduler):
+        scheduler.start(log=FakeLog("ü\n".encode()))
+        client = Client(scheduler, tells_places=True)
+        assert await client.next() == {"type": "begin", "job_attempt": 0, "tasks": []}
+        await client.next()
+        assert (await client.next())["end"] == 3
+        scheduler.end_task("0-0-0", 255)
+        scheduler.start(attempt=1)
+        note = await client.next()
+        assert (note["role"], note["index"], note["attempt"], note["end"]) == ("worker", 0, 1, 0)
+        scheduler.end_task("0-0-1", 255)
+        scheduler.start(job_attempt=1)
+        assert (await client.next())["job_attempt"] == 1
+        await client.pieces.aclose()
+
+    run(follow_told)
+
+
+def test_a_client_that_comes_back_gets_what_it_has_not_seen():
+    async def follow_again(scheduler):
+        scheduler.start(log=FakeLog(b"old\n", ended=True))
+        scheduler.start(job_attempt=1, log=FakeLog(b"seen\nnot seen\n", ended=True))
+        scheduler.start(job_attempt=1, attempt=1, log=FakeLog(b"retried\n", ended=True))
+        scheduler.start(job_attempt=1, index=1, log=FakeLog(b"whole\n", ended=True))
+        scheduler.end_job()
+        after = Places(1, {("worker", 0): (0, 5)})
+        events = await Client(scheduler, after=after, tail=0, tells_places=True).rest()
+        texts = {0: "", 1: ""}
+        for event in events:
+            if event["type"] == "log":
+                texts[event["index"]] += event["text"]
+        assert texts == {0: "not seen\nretried\n", 1: "whole\n"}
+        assert len([event for event in events if event["type"] == "note"]) == 1
+
+    run(follow_again)
+
+
+def test_a_note_that_was_seen_is_not_sent_again():
+    async def follow_again(scheduler):
+        scheduler.start(log=FakeLog(b"first\n", ended=True))
+        scheduler.start(attempt=1, log=FakeLog(b"second\n", ended=True))
+        scheduler.end_job()
+        after = Places(0, {("worker", 0): (1, 0)})
+        events = await Client(scheduler, after=after, tells_places=True).rest()
+        assert [event["type"] for event in events] == ["begin", "state", "log", "end"]
+
+    run(follow_again)
+
+
+def test_where_a_tail_begins_is_told():
+    async def follow_tail(scheduler):
+        scheduler.start(log=FakeLog(b"a\nb\n"))
+        scheduler.start(index=1, attempt=2)
+        client = Client(scheduler, tail=1, tells_places=True)
+        assert (await client.next())["tasks"] == [["worker", 0, 0, 2], ["worker", 1, 2, 0]]
+        await client.pieces.aclose()
+
+    run(follow_tail)
+
+
+def test_an_attempt_that_never_came_to_be_is_not_waited_for():
+    async def follow_lost(scheduler):
+        scheduler.start(log=FakeLog(b"text\n"))
+        scheduler.end_job()
+        events = await Client(scheduler, after=Places(1), tells_places=True).rest()
+        assert events[-1]["type"] == "end"
+
+    run(follow_lost)
+
+
+def test_an_attempt_that_never_started_does_not_hold_up_the_next():
+    async def follow_next(scheduler):
+        scheduler.start(log=FakeLog())
+        scheduler.start(attempt=1, log=FakeLog(b"text\n", ended=True))
+        del scheduler.logs["0-0-0"]
+        scheduler.end_job()
+        events = await Client(scheduler).rest()
+        assert [event["text"] for event in events if event["type"] == "log"] == ["text\n"]
+
+    run(follow_next)
+
+
 # --- pieces -----------------------------------------------------------------------------------
 def task() -> TaskRecord:
     return TaskRecord(
