@@ -9,6 +9,7 @@ Engine().process(["job", "list", "--name", "-a", "prod"])  # -> ["job-1", "job-2
 from __future__ import annotations
 
 from openpaisdk.cli import table
+from openpaisdk.cli.words import wants_value
 from openpaisdk.errors import UsageError
 
 TYPE_CHECKING = False
@@ -70,17 +71,13 @@ class Engine:
         if isinstance(found, str):
             return Call(help_text=found)
         group, verb, rest = found
-        command = _load_command(group, verb)
-        from openpaisdk.cli import options
-        from openpaisdk.cli.parser import Parser
+        command = load_command(group, verb)
+        from openpaisdk.cli.parser import HelpAskedError
 
-        parser = Parser(f"opai {group} {verb}", examples=command.examples)
-        command.add_arguments(parser)
-        options.add_common(parser)
-        args = parser.read(rest)
-        if args.help:
-            description = f"{table.summary(group, verb)}\n\n{command.details}".strip()
-            return Call(help_text=parser.format_help(description))
+        try:
+            args = command.make_parser(group, verb).read(rest)
+        except HelpAskedError as asked:
+            return Call(help_text=asked.text)
         context = Context(
             args, stdout=self._stdout, stderr=self._stderr, ask=self._ask, open_cluster=self._open_cluster
         )
@@ -123,24 +120,14 @@ def _find_command(words: list[str]) -> str | tuple[str, str, list[str]]:
 
 def _wants_value(word: str, group: str | None) -> bool:
     """Return whether the next word is the value of this option, which stands before the command."""
-    if word.startswith("--"):
-        name, joined, _ = word.partition("=")
-        if name in table.COMMON_OPTIONS.values():
-            return not joined and name in table.COMMON_WITH_VALUE
-    else:
-        for place, letter in enumerate(word[1:], 2):
-            name = table.COMMON_OPTIONS.get(f"-{letter}", "")
-            if name in table.COMMON_WITH_VALUE:
-                return place == len(word)
-            if not name:
-                break
-        else:
-            return False
-    before = f"opai {group}" if group else "opai"
-    raise UsageError(
-        f"unknown option {word!r} before the command",
-        hint=f"options of a command come after its name; `{before} -h` lists what may come before it",
-    )
+    try:
+        return wants_value(word, table.COMMON_OPTIONS)
+    except KeyError:
+        before = f"opai {group}" if group else "opai"
+        raise UsageError(
+            f"unknown option {word!r} before the command",
+            hint=f"options of a command come after its name; `{before} -h` lists what may come before it",
+        ) from None
 
 
 def _unknown_command(word: str, known: Iterable[str], place: str) -> UsageError:
@@ -151,7 +138,7 @@ def _unknown_command(word: str, known: Iterable[str], place: str) -> UsageError:
     return UsageError(f"{place} has no command {word!r}", hint=f"{instead}`{place} -h` lists the commands")
 
 
-def _load_command(group: str, verb: str) -> Command:
+def load_command(group: str, verb: str) -> Command:
     """Import the module of one command and make the command."""
     module_name, _, class_name = table.find_class(group, verb).partition(":")
     module = __import__(f"openpaisdk.cli.commands.{module_name}", fromlist=[class_name])

@@ -7,11 +7,12 @@ from openpaisdk.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
     from openpaisdk.cli.layout import Column, Show
-    from openpaisdk.cli.parser import Arguments, Parser
+    from openpaisdk.cli.parser import Parser
     from openpaisdk.config.clusters import ClusterBook
     from openpaisdk.config.settings import Settings
     from openpaisdk.core import Cluster
@@ -43,7 +44,18 @@ class Command:
     def add_arguments(self, parser: Parser) -> None:
         """Declare the options and words of this command."""
 
-    def run(self, args: Arguments, context: Context) -> Any:
+    def make_parser(self, group: str, verb: str) -> Parser:
+        """Return the parser of this command, known as ``opai <group> <verb>``."""
+        from openpaisdk.cli import options, table
+        from openpaisdk.cli.parser import Parser
+
+        description = f"{table.summary(group, verb)}\n\n{self.details}".strip()
+        parser = Parser(f"opai {group} {verb}", description=description, examples=self.examples)
+        self.add_arguments(parser)
+        options.add_common(parser)
+        return parser
+
+    def run(self, args: Namespace, context: Context) -> Any:
         """Do the work and return the value."""
         raise NotImplementedError
 
@@ -71,7 +83,7 @@ class Context:
 
     def __init__(
         self,
-        args: Arguments,
+        args: Namespace,
         *,
         stdout: TextSink | None = None,
         stderr: TextSink | None = None,

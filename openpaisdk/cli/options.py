@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Kinds of values, and the options that several commands share."""
+"""Kinds of values (``type`` of ``add_argument``), and the options that several commands share."""
 
 from __future__ import annotations
+
+from argparse import ArgumentTypeError
 
 from openpaisdk.errors import UsageError
 
@@ -26,7 +28,7 @@ def whole_number(minimum: int) -> Callable[[str], int]:
         except ValueError:
             value = minimum - 1
         if value < minimum:
-            raise UsageError(f"expected a whole number, at least {minimum}; got {text!r}")
+            raise ArgumentTypeError(f"expected a whole number, at least {minimum}; got {text!r}")
         return value
 
     return read
@@ -39,33 +41,25 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e9:
-        raise UsageError(f"expected seconds, at least 0; got {text!r}")
+        raise ArgumentTypeError(f"expected seconds, at least 0; got {text!r}")
     return value
-
-
-def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a reader of one of these words."""
-
-    def read(text: str) -> str:
-        if text not in choices:
-            raise UsageError(f"expected one of {', '.join(choices)}; got {text!r}")
-        return text
-
-    return read
 
 
 def memory_mb(text: str) -> int:
     """Read a size such as ``4096`` (MB), ``4g`` or ``512m``."""
     from openpaisdk.spec.names import parse_memory_mb
 
-    return parse_memory_mb(text)
+    try:
+        return parse_memory_mb(text)
+    except UsageError as exc:
+        raise ArgumentTypeError(exc.message) from exc
 
 
 def pair(text: str) -> tuple[str, str]:
     """Read ``NAME=VALUE``."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UsageError(f"expected NAME=VALUE, got {text!r}")
+        raise ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
     return name, value
 
 
@@ -73,7 +67,7 @@ def path_and_value(text: str) -> tuple[str, str]:
     """Read ``PATH=VALUE``, the path with dots or with ``::`` between its steps."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip(".:"):
-        raise UsageError(f"expected PATH=VALUE such as defaults.virtualCluster=x, got {text!r}")
+        raise ArgumentTypeError(f"expected PATH=VALUE such as defaults.virtualCluster=x, got {text!r}")
     return path, value
 
 
@@ -93,44 +87,54 @@ def comma_list(text: str) -> list[str]:
 
 def add_common(parser: Parser) -> None:
     """Add the options that every command takes."""
-    group = COMMON_GROUP
-    parser.option("-a", "--cluster-alias", group=group, metavar="ALIAS", help="which cluster")
-    forms = "{table,json,yaml}"
-    parser.option(
-        "-o", "--format", group=group, read=one_of(*FORMATS), metavar=forms, help="form of the value"
+    group = parser.add_argument_group(COMMON_GROUP)
+    group.add_argument("-a", "--cluster-alias", metavar="ALIAS", help="which cluster")
+    group.add_argument("-o", "--format", choices=FORMATS, help="form of the value")
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress, no hints")
+    group.add_argument("-v", "--verbose", action="store_true", help="show HTTP requests")
+    group.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def add_job(parser: Parser) -> None:
+    """Add the word that names a job."""
+    parser.add_argument(
+        "job_name", metavar="<job-name>", help="the job; <user>~<job-name> for another user's"
     )
-    parser.option("-q", "--quiet", group=group, action="set", help="no progress, no hints")
-    parser.option("-v", "--verbose", group=group, action="set", help="show HTTP requests")
-    parser.option("--debug", group=group, action="set", help="show tracebacks")
 
 
 def add_waiting(parser: Parser) -> None:
     """Add ``--wait`` and ``--follow``."""
-    parser.option("--wait", action="set", help="wait for the end; exit code 3 when the job did not succeed")
-    parser.option("--follow", action="set", help="as --wait, and show what the tasks print")
-    parser.exclusive("--wait", "--follow")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--wait", action="store_true", help="wait for the end; exit code 3 when the job did not succeed"
+    )
+    group.add_argument("--follow", action="store_true", help="as --wait, and show what the tasks print")
 
 
 def add_preview(parser: Parser) -> None:
     """Add ``--preview`` and ``--show-secrets``."""
-    parser.option("--preview", action="set", help="show the document that would be sent, and send nothing")
-    parser.option("--show-secrets", action="set", help="with --preview: do not mask secrets")
+    parser.add_argument(
+        "--preview", action="store_true", help="show the document that would be sent, and send nothing"
+    )
+    parser.add_argument("--show-secrets", action="store_true", help="with --preview: do not mask secrets")
 
 
 def add_streams(parser: Parser) -> None:
     """Add ``--stdout``, ``--stderr`` and ``--all``."""
+    group = parser.add_mutually_exclusive_group()
     for name, text in (
         ("stdout", "only what went to stdout"),
         ("stderr", "only what went to stderr"),
         ("all", "both (the default)"),
     ):
-        parser.option(f"--{name}", dest="stream", action="set", const=name, default="all", help=text)
-    parser.exclusive("--stdout", "--stderr", "--all")
+        group.add_argument(
+            f"--{name}", dest="stream", action="store_const", const=name, default="all", help=text
+        )
 
 
 def add_password(parser: Parser) -> None:
     """Add the three ways to hand over a password or token."""
-    parser.option("--password", metavar="P", help="the password (others can see it on a command line)")
-    parser.option("--password-stdin", action="set", help="read the password from stdin")
-    parser.option("--token", metavar="T", help="a token instead of a password")
-    parser.exclusive("--password", "--password-stdin", "--token")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--password", metavar="P", help="the password (others can see it on a command line)")
+    group.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
+    group.add_argument("--token", metavar="T", help="a token instead of a password")

@@ -71,13 +71,10 @@ HIDDEN_NAMES = {
 """Names of earlier releases and of habit: accepted, and not shown."""
 
 COMMON_OPTIONS = {
-    "-a": "--cluster-alias",
-    "-o": "--format",
-    "-q": "--quiet",
-    "-v": "--verbose",
-    "--debug": "--debug",
+    **dict.fromkeys(("-a", "--cluster-alias", "-o", "--format"), True),
+    **dict.fromkeys(("-q", "--quiet", "-v", "--verbose", "--debug"), False),
 }
-COMMON_WITH_VALUE = ("--cluster-alias", "--format")
+"""The options of every command, and whether they take a value."""
 
 _COMMON_HELP = """\
 options of every command:

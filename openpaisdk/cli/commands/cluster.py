@@ -12,10 +12,11 @@ from openpaisdk.errors import ClusterError, ConfigError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import Any
 
     from openpaisdk.cli.command import Context
-    from openpaisdk.cli.parser import Arguments, Parser
+    from openpaisdk.cli.parser import Parser
     from openpaisdk.core import Cluster
 
 _COLUMNS = (("ALIAS", "alias"), ("USER", "user"), ("ADDRESS", "pai_uri"), ("STORAGE", "hdfs_web_uri"))
@@ -37,9 +38,9 @@ class ListClusters(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the short form."""
-        parser.option("--name", action="set", help="only the aliases")
+        parser.add_argument("--name", action="store_true", help="only the aliases")
 
-    def run(self, args: Arguments, context: Context) -> list[Any]:
+    def run(self, args: Namespace, context: Context) -> list[Any]:
         """Return the clusters known, or the one that ``-a`` names."""
         book = context.clusters
         if args.cluster_alias is not None:
@@ -67,15 +68,15 @@ class AddCluster(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare address and account."""
-        parser.option(
+        parser.add_argument(
             "--pai-uri", required=True, metavar="URI", help="address of the cluster, as of its web page"
         )
-        parser.option("--user", required=True, metavar="U", help="your user name there")
+        parser.add_argument("--user", required=True, metavar="U", help="your user name there")
         options.add_password(parser)
-        parser.option("--hdfs-web-uri", metavar="URI", help="address of its WebHDFS, where it has one")
-        parser.option("--no-check", action="set", help="keep it without logging in")
+        parser.add_argument("--hdfs-web-uri", metavar="URI", help="address of its WebHDFS, where it has one")
+        parser.add_argument("--no-check", action="store_true", help="keep it without logging in")
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Log in, keep the cluster, and return it as ``cluster list`` shows it."""
         alias = args.cluster_alias
         if alias is None:
@@ -104,9 +105,9 @@ class RemoveCluster(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the cluster."""
-        parser.word("alias", "A", "its alias")
+        parser.add_argument("alias", metavar="A", help="its alias")
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Forget the cluster and return what it was."""
         removed = _entries(context, args.alias)
         context.clusters.remove(args.alias)
@@ -129,9 +130,9 @@ class SelectCluster(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the cluster."""
-        parser.word("alias", "A", "its alias")
+        parser.add_argument("alias", metavar="A", help="its alias")
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Make the cluster the default and return it."""
         from openpaisdk.constants import DEFAULTS_FILE
 
@@ -158,7 +159,7 @@ class Login(Command):
         """Declare other ways to hand over the password."""
         options.add_password(parser)
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Fetch a token, keep it, and return the cluster as ``cluster list`` shows it."""
         alias = _choose(args, context)
         entry = context.clusters.get(alias)
@@ -181,7 +182,7 @@ class Logout(Command):
     examples = ("opai cluster logout -a prod",)
     columns = _COLUMNS
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Revoke the token, forget it, and return the cluster as ``cluster list`` shows it."""
         alias = _choose(args, context)
         entry = context.clusters.get(alias)
@@ -199,7 +200,7 @@ class ShowInfo(Command):
 
     examples = ("opai cluster info -a prod",)
 
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Return name, version and way of logging in."""
         return dict(context.cluster.info())
 
@@ -216,12 +217,12 @@ class ShowResources(Command):
         ("DEDICATED", "dedicated"),
     )
 
-    def run(self, args: Arguments, context: Context) -> Any:
+    def run(self, args: Namespace, context: Context) -> Any:
         """Return free, used and total resources per virtual cluster."""
         return context.cluster.resources()
 
 
-def _choose(args: Arguments, context: Context) -> str:
+def _choose(args: Namespace, context: Context) -> str:
     """Return the alias of the cluster that is meant, one with an account."""
     alias = context.clusters.choose(args.cluster_alias or context.settings.get("cluster-alias"))
     if alias == LOCAL_ALIAS and not context.clusters.get(alias):
@@ -254,7 +255,7 @@ def _entries(context: Context, alias: str) -> list[dict[str, Any]]:
     return [entry for entry in book.masked() if entry["alias"] == alias]
 
 
-def _read_account(args: Arguments, context: Context) -> dict[str, str]:
+def _read_account(args: Namespace, context: Context) -> dict[str, str]:
     """Return the password or token that the options give, or a person at the terminal.
 
     Raises:

@@ -8,10 +8,11 @@ from openpaisdk.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import Any
 
     from openpaisdk.cli.command import Context
-    from openpaisdk.cli.parser import Arguments, Parser
+    from openpaisdk.cli.parser import Parser
 
 _COLUMNS = (("NAME", "name"), ("VALUE", "value"), ("ORIGIN", "origin"))
 
@@ -25,10 +26,12 @@ class AddDefaults(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the names with their values."""
-        parser.word("pairs", "K=V", "name and value; `opai default list` has the names", count="+")
-        parser.option("--global", dest="everywhere", action="set", help="for all your projects")
+        parser.add_argument(
+            "pairs", metavar="K=V", nargs="+", help="name and value; `opai default list` has the names"
+        )
+        parser.add_argument("--global", dest="everywhere", action="store_true", help="for all your projects")
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Keep the values; return them as they now apply."""
         pairs = {}
         for text in args.pairs:
@@ -51,7 +54,7 @@ class ListDefaults(Command):
     examples = ("opai default list",)
     columns = _COLUMNS
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Return every default with its origin."""
         return context.settings.describe()
 
@@ -64,10 +67,12 @@ class RemoveDefault(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the name."""
-        parser.word("name", "K")
-        parser.option("--global", dest="everywhere", action="set", help="the one for all your projects")
+        parser.add_argument("name", metavar="K")
+        parser.add_argument(
+            "--global", dest="everywhere", action="store_true", help="the one for all your projects"
+        )
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Forget the value; return what applies from now on."""
         context.settings.remove(args.name, everywhere=args.everywhere)
         return [setting for setting in context.settings.describe() if setting["name"] == args.name]

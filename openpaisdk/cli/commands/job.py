@@ -10,11 +10,12 @@ from openpaisdk.errors import OpenPaiError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import Any
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.parser import Arguments, Parser
+    from openpaisdk.cli.parser import Parser
 
 STATES = ("WAITING", "RUNNING", "STOPPING", "SUCCEEDED", "STOPPED", "FAILED", "UNKNOWN")
 DEFAULT_LIMIT = 50
@@ -51,32 +52,41 @@ class ListJobs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the filters."""
-        parser.word("job_name", "<job-name>", "only this job, in full", count="?")
-        parser.word("part", "config|ssh", "of this job, only that", count="?")
-        parser.option("--name", action="set", help="only the names")
-        parser.option(
-            "--state", action="append", read=_state, metavar="S", help="only jobs in this state (repeatable)"
+        parser.add_argument("job_name", metavar="<job-name>", nargs="?", help="only this job, in full")
+        parser.add_argument("part", metavar="config|ssh", nargs="?", help="of this job, only that")
+        parser.add_argument("--name", action="store_true", help="only the names")
+        parser.add_argument(
+            "--state",
+            action="append",
+            type=str.upper,
+            choices=STATES,
+            metavar="S",
+            help="only jobs in this state (repeatable)",
         )
-        parser.option("--user", metavar="U", help="jobs of this user")
-        parser.option("--all-users", action="set", help="jobs of everybody")
-        parser.option("--vc", "--virtual-cluster", metavar="VC", help="only jobs in this virtual cluster")
-        parser.option(
+        whose = parser.add_mutually_exclusive_group()
+        whose.add_argument("--user", metavar="U", help="jobs of this user")
+        whose.add_argument("--all-users", action="store_true", help="jobs of everybody")
+        parser.add_argument(
+            "--vc", "--virtual-cluster", metavar="VC", help="only jobs in this virtual cluster"
+        )
+        parser.add_argument(
             "--keyword", metavar="K", help="only jobs with this text in name, user or virtual cluster"
         )
-        parser.option("--tag", action="append", metavar="T", help="only jobs with this tag (repeatable)")
-        parser.option(
+        parser.add_argument(
+            "--tag", action="append", metavar="T", help="only jobs with this tag (repeatable)"
+        )
+        parser.add_argument(
             "--limit",
-            read=options.whole_number(0),
+            type=options.whole_number(0),
             default=DEFAULT_LIMIT,
             metavar="N",
             help=f"at most so many, 0 for all (default: {DEFAULT_LIMIT})",
         )
-        parser.option(
-            "--offset", read=options.whole_number(0), default=0, metavar="N", help="skip so many first"
+        parser.add_argument(
+            "--offset", type=options.whole_number(0), default=0, metavar="N", help="skip so many first"
         )
-        parser.exclusive("--user", "--all-users")
 
-    def run(self, args: Arguments, context: Context) -> Any:
+    def run(self, args: Namespace, context: Context) -> Any:
         """Return the jobs, or with a name what ``job status`` returns."""
         if args.job_name is not None:
             return show_job(context, args.job_name, args.part)
@@ -117,10 +127,10 @@ class ShowStatus(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the job and which part of it."""
-        parser.word("job_name", "<job-name>")
-        parser.word("part", "config|ssh", "of this job, only that", count="?")
+        options.add_job(parser)
+        parser.add_argument("part", metavar="config|ssh", nargs="?", help="of this job, only that")
 
-    def run(self, args: Arguments, context: Context) -> Any:
+    def run(self, args: Namespace, context: Context) -> Any:
         """Return the state of the job, or the part that was asked for."""
         return show_job(context, args.job_name, args.part)
 
@@ -137,9 +147,9 @@ class ShowConfig(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the job."""
-        parser.word("job_name", "<job-name>")
+        options.add_job(parser)
 
-    def run(self, args: Arguments, context: Context) -> Any:
+    def run(self, args: Namespace, context: Context) -> Any:
         """Return the protocol document."""
         return context.cluster.job_config(args.job_name)
 
@@ -160,16 +170,16 @@ class ShowLogs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare which task, which stream and how much."""
-        parser.word("job_name", "<job-name>")
-        parser.option("-t", "--task-role", metavar="ROLE", help="only tasks of this role")
-        parser.option(
-            "-n", "--index", read=options.whole_number(0), metavar="INDEX", help="only this task of a role"
+        options.add_job(parser)
+        parser.add_argument("-t", "--task-role", metavar="ROLE", help="only tasks of this role")
+        parser.add_argument(
+            "-n", "--index", type=options.whole_number(0), metavar="INDEX", help="only this task of a role"
         )
         options.add_streams(parser)
-        parser.option("--tail", read=options.whole_number(0), metavar="N", help="only the last lines")
-        parser.option("-f", "--follow", action="set", help="go on until the job ends")
+        parser.add_argument("--tail", type=options.whole_number(0), metavar="N", help="only the last lines")
+        parser.add_argument("-f", "--follow", action="store_true", help="go on until the job ends")
 
-    def run(self, args: Arguments, context: Context) -> str | None:
+    def run(self, args: Namespace, context: Context) -> str | None:
         """Return the text; with ``--follow`` nothing, the lines having gone to the stream."""
         choice = {"role": args.task_role, "index": args.index, "stream": args.stream, "tail": args.tail}
         if not args.follow:
@@ -194,12 +204,12 @@ class WaitForJobs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the jobs and how long."""
-        parser.word("job_names", "<job-name>", count="+")
-        parser.option(
-            "--timeout", read=options.seconds, metavar="S", help="longest wait in seconds (default: no limit)"
+        parser.add_argument("job_names", metavar="<job-name>", nargs="+")
+        parser.add_argument(
+            "--timeout", type=options.seconds, metavar="S", help="longest wait in seconds (default: no limit)"
         )
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Return how each job ended."""
         try:
             return [dict(job) for job in context.cluster.wait(args.job_names, timeout_s=args.timeout)]
@@ -222,9 +232,9 @@ class StopJobs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the jobs."""
-        parser.word("job_names", "<job-name>", count="+")
+        parser.add_argument("job_names", metavar="<job-name>", nargs="+")
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Stop each job; one that cannot be stopped does not keep the others running."""
         stopped: list[dict[str, Any]] = []
         failures = []
@@ -307,11 +317,7 @@ _TASK_COLUMNS = (
 )
 
 
-def _state(text: str) -> str:
-    return options.one_of(*STATES)(text.upper())
-
-
-def _counts_several(context: Context, args: Arguments) -> bool:
+def _counts_several(context: Context, args: Namespace) -> bool:
     """Return whether more than one task will be followed."""
     if args.task_role is not None and args.index is not None:
         return False

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentTypeError
 
 from openpaisdk import embedded
 from openpaisdk._files import local_folder, read_json
@@ -15,11 +16,12 @@ from openpaisdk.errors import LocalClusterError, OpenPaiError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import Any
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.parser import Arguments, Parser
+    from openpaisdk.cli.parser import Parser
 
 LOG_LINES = 100
 _MODES = {"k": "kill", "kill": "kill", "l": "leave", "leave": "leave"}
@@ -35,23 +37,25 @@ class StartLocal(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare what the cluster has to give."""
-        parser.option(
-            "--port", read=_port, metavar="N", help="port to listen on (default: a free one, then kept)"
+        parser.add_argument(
+            "--port", type=_port, metavar="N", help="port to listen on (default: a free one, then kept)"
         )
-        parser.option("--cpu", read=options.whole_number(1), metavar="N", help="CPU cores to give to jobs")
-        parser.option("--gpu", read=options.whole_number(0), metavar="N", help="GPUs to give to jobs")
-        parser.option(
-            "--mem", read=options.memory_mb, metavar="SIZE", help="memory to give to jobs: 4096 (MB), 4g"
+        parser.add_argument(
+            "--cpu", type=options.whole_number(1), metavar="N", help="CPU cores to give to jobs"
         )
-        parser.option(
+        parser.add_argument("--gpu", type=options.whole_number(0), metavar="N", help="GPUs to give to jobs")
+        parser.add_argument(
+            "--mem", type=options.memory_mb, metavar="SIZE", help="memory to give to jobs: 4096 (MB), 4g"
+        )
+        parser.add_argument(
             "--pass-env",
             action="extend",
-            read=options.comma_list,
+            type=options.comma_list,
             metavar="NAME",
             help="environment variable of the server that jobs see (repeatable)",
         )
 
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Start the cluster unless it runs, and return its status."""
         wanted = {"port": args.port, "cpu": args.cpu, "gpu": args.gpu, "memory_mb": args.mem}
         wanted["pass_env"] = args.pass_env
@@ -72,11 +76,13 @@ class StopLocal(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare what becomes of running tasks."""
-        parser.option("--kill", action="set", help="end running tasks")
-        parser.option("--leave", action="set", help="let them run until the next start takes them up")
-        parser.exclusive("--kill", "--leave")
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument("--kill", action="store_true", help="end running tasks")
+        group.add_argument(
+            "--leave", action="store_true", help="let them run until the next start takes them up"
+        )
 
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Stop the cluster and return its status."""
         if not embedded.answers(embedded.read_server_file()):
             context.note("the embedded cluster does not run")
@@ -95,7 +101,7 @@ class ShowLocalStatus(Command):
 
     examples = ("opai local status -o json",)
 
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Return whether the cluster runs, and where; does not start it."""
         return embedded.status()
 
@@ -108,9 +114,9 @@ class ResetLocal(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the consent."""
-        parser.option("--yes", action="set", help="do not ask")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
 
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Delete everything of the embedded cluster, and return its status."""
         folder = local_folder()
         if not args.yes and not _consents(context, folder):
@@ -137,15 +143,15 @@ class ShowLocalLogs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare how much."""
-        parser.option(
+        parser.add_argument(
             "--tail",
-            read=options.whole_number(0),
+            type=options.whole_number(0),
             default=LOG_LINES,
             metavar="N",
             help=f"how many lines (default: {LOG_LINES})",
         )
 
-    def run(self, args: Arguments, context: Context) -> str:
+    def run(self, args: Namespace, context: Context) -> str:
         """Return the last lines of the server's own log."""
         path = os.path.join(local_folder(), LOCAL_LOG_FILE)
         try:
@@ -169,7 +175,7 @@ class ShowCredentials(Command):
     details = "They give full access to this cluster: do not show them around."
     examples = ("opai local credentials -o json",)
 
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Return addresses, user, password and token."""
         return local_credentials()
 
@@ -222,5 +228,5 @@ def _require_same(given: dict[str, Any]) -> None:
 def _port(text: str) -> int:
     port = options.whole_number(1)(text)
     if port > 65535:
-        raise UsageError(f"expected a port from 1 to 65535, got {text!r}")
+        raise ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
     return port

@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import os
+from argparse import SUPPRESS
 
 from openpaisdk.cli import last_job, layout
 from openpaisdk.cli.command import Command
-from openpaisdk.cli.parser import HIDDEN
 from openpaisdk.errors import StorageExistsError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import Any
 
     from openpaisdk.cli.command import Context
-    from openpaisdk.cli.parser import Arguments, Parser
+    from openpaisdk.cli.parser import Parser
     from openpaisdk.job import JobHandle
 
 _COLUMNS = (
@@ -36,7 +37,7 @@ class ListOutputs(Command):
         """Declare the job."""
         _add_job(parser)
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Return the files that the job has stored."""
         return _open_job(args, context).outputs.list()
 
@@ -50,14 +51,14 @@ class DownloadOutputs(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the job, what to fetch, and where to."""
-        parser.word("names", "NAME", "files or folders of the job's output", count="*")
+        parser.add_argument("names", metavar="NAME", nargs="*", help="files or folders of the job's output")
         _add_job(parser)
-        parser.option(
+        parser.add_argument(
             "--to", default=".", metavar="DIR", help="local folder (default: the working directory)"
         )
-        parser.option("--overwrite", action="set", help="replace local files")
+        parser.add_argument("--overwrite", action="store_true", help="replace local files")
 
-    def run(self, args: Arguments, context: Context) -> list[dict[str, Any]]:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Fetch the outputs and return the local files and folders, as ``output list`` would."""
         paths = _open_job(args, context).outputs.download(*args.names, to=args.to, overwrite=args.overwrite)
         for path in paths:
@@ -75,13 +76,15 @@ class PeekOutput(Command):
     def add_arguments(self, parser: Parser) -> None:
         """Declare the job, which stream, and a file."""
         _add_job(parser)
-        parser.option("--stdout", action="set", help="what went to stdout")
-        parser.option("--stderr", action="set", help="what went to stderr")
+        parser.add_argument("--stdout", action="store_true", help="what went to stdout")
+        parser.add_argument("--stderr", action="store_true", help="what went to stderr")
         # the first SDK called it so
-        parser.option("--stdin", dest="stderr", action="set", help=HIDDEN)
-        parser.option("--save", metavar="FILE", help="write it into a new local file instead of showing it")
+        parser.add_argument("--stdin", dest="stderr", action="store_true", help=SUPPRESS)
+        parser.add_argument(
+            "--save", metavar="FILE", help="write it into a new local file instead of showing it"
+        )
 
-    def run(self, args: Arguments, context: Context) -> Any:
+    def run(self, args: Namespace, context: Context) -> Any:
         """Return the text, or with ``--save`` the file."""
         if args.save is not None and os.path.exists(args.save):
             raise StorageExistsError(f"{args.save!r} is there already", hint="choose another name")
@@ -96,12 +99,12 @@ class PeekOutput(Command):
 
 
 def _add_job(parser: Parser) -> None:
-    parser.option(
+    parser.add_argument(
         "-j", "--job-name", metavar="JOB", help="the job (left out: the last one from this directory)"
     )
 
 
-def _open_job(args: Arguments, context: Context) -> JobHandle:
+def _open_job(args: Namespace, context: Context) -> JobHandle:
     """Return the job that ``-j`` names, else the one submitted last from the working directory."""
     from openpaisdk.job.handle import JobHandle, attach
 

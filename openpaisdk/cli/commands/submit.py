@@ -12,12 +12,13 @@ from openpaisdk.errors import SpecError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Iterable
     from typing import Any
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.parser import Arguments, Parser
+    from openpaisdk.cli.parser import Parser
     from openpaisdk.job import Job
 
 FILES_NAMED = 3
@@ -54,22 +55,22 @@ class SubmitJob(_Submission):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the file and what to change in it."""
-        parser.option("--config", required=True, metavar="FILE", help="the job document, - for stdin")
-        parser.option(
+        parser.add_argument("--config", required=True, metavar="FILE", help="the job document, - for stdin")
+        parser.add_argument(
             "-j", "--job-name", metavar="NAME", help="name of the job instead of the one in the file"
         )
-        parser.option(
+        parser.add_argument(
             "-u",
             "--update",
             action="append",
-            read=options.path_and_value,
+            type=options.path_and_value,
             metavar="PATH=VALUE",
             help="set a field, such as defaults.virtualCluster=x (repeatable)",
         )
         options.add_preview(parser)
         options.add_waiting(parser)
 
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Load the document, change it, and send or show it."""
         job = _load_job(args.config)
         for path, value in args.update or ():
@@ -97,57 +98,61 @@ class FastJob(_Submission):
     def add_arguments(self, parser: Parser) -> None:
         """Declare what the task gets."""
         many = "repeatable"
-        parser.option("-j", "--job-name", metavar="NAME", help="name of the job (left out: one is made up)")
-        parser.option("-i", "--image", metavar="IMAGE", help="docker image")
-        parser.option("--cpu", read=options.whole_number(1), metavar="N", help="CPU cores")
-        parser.option("--gpu", read=options.whole_number(0), metavar="N", help="GPUs")
-        parser.option("--mem", read=options.memory_mb, metavar="SIZE", help="memory: 4096 (MB), 4g, 512m")
-        parser.option(
-            "--port", action="append", read=options.port, metavar="LABEL=N", help=f"N ports ({many})"
+        parser.add_argument(
+            "-j", "--job-name", metavar="NAME", help="name of the job (left out: one is made up)"
         )
-        parser.option("--vc", "--virtual-cluster", metavar="VC", help="virtual cluster")
-        parser.option(
+        parser.add_argument("-i", "--image", metavar="IMAGE", help="docker image")
+        parser.add_argument("--cpu", type=options.whole_number(1), metavar="N", help="CPU cores")
+        parser.add_argument("--gpu", type=options.whole_number(0), metavar="N", help="GPUs")
+        parser.add_argument(
+            "--mem", type=options.memory_mb, metavar="SIZE", help="memory: 4096 (MB), 4g, 512m"
+        )
+        parser.add_argument(
+            "--port", action="append", type=options.port, metavar="LABEL=N", help=f"N ports ({many})"
+        )
+        parser.add_argument("--vc", "--virtual-cluster", metavar="VC", help="virtual cluster")
+        parser.add_argument(
             "-s", "--source", action="append", metavar="PATH", help=f"file or folder to upload ({many})"
         )
-        parser.option(
+        parser.add_argument(
             "-p",
             "--package",
             action="extend",
-            read=options.comma_list,
+            type=options.comma_list,
             metavar="PACKAGE",
             help=f"for pip ({many})",
         )
-        parser.option(
-            "-e", "--env", action="append", read=options.pair, metavar="K=V", help=f"variable ({many})"
+        parser.add_argument(
+            "-e", "--env", action="append", type=options.pair, metavar="K=V", help=f"variable ({many})"
         )
-        parser.option(
+        parser.add_argument(
             "--secret",
             action="append",
             metavar="K[=V]",
             help=f"variable that is shown nowhere: K takes $K, K=@FILE reads a file ({many})",
         )
-        parser.option(
+        parser.add_argument(
             "--param",
             action="append",
-            read=options.pair,
+            type=options.pair,
             metavar="K=V",
-            help=f"parameter, <% $parameters.K %> in CMD ({many})",
+            help=f"parameter, <%% $parameters.K %%> in CMD ({many})",
         )
-        parser.option(
+        parser.add_argument(
             "--outputs",
             action="extend",
-            read=options.comma_list,
+            type=options.comma_list,
             metavar="PATH",
             help=f"file or folder to store at the end ({many})",
         )
-        parser.option(
-            "--retry", read=options.whole_number(0), default=0, metavar="N", help="retries of the job"
+        parser.add_argument(
+            "--retry", type=options.whole_number(0), default=0, metavar="N", help="retries of the job"
         )
         options.add_preview(parser)
         options.add_waiting(parser)
-        parser.command_line()
+        parser.add_command_line()
 
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Make a job of one task and send or show it."""
         from openpaisdk.job import Job
 
@@ -176,7 +181,7 @@ class FastJob(_Submission):
         return _send(job, args, context)
 
 
-def _send(job: Job, args: Arguments, context: Context) -> dict[str, Any]:
+def _send(job: Job, args: Namespace, context: Context) -> dict[str, Any]:
     """Submit the job, and wait for its end where asked; or only return what would be sent."""
     from openpaisdk.cli import following, last_job
 

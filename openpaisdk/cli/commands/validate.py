@@ -8,11 +8,12 @@ from openpaisdk.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import Any
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
-    from openpaisdk.cli.parser import Arguments, Parser
+    from openpaisdk.cli.parser import Parser
 
 PROBLEM_KEYS = ("severity", "path", "message", "hint", "file", "line", "column")
 
@@ -25,9 +26,9 @@ class ValidateDocument(Command):
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the file."""
-        parser.word("file", "FILE")
+        parser.add_argument("file", metavar="FILE")
 
-    def run(self, args: Arguments, context: Context) -> dict[str, Any]:
+    def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Return the warnings; errors are raised, all in one ``SpecError``."""
         from openpaisdk.cli.documents import read_text
         from openpaisdk.spec.validate import validate_text

@@ -111,9 +111,9 @@ def test_add_takes_a_token(engine, accounts, clusters_file):
     ("words", "error", "message"),
     [
         (ADD, UsageError, "no terminal to ask on"),
-        ([*ADD, "--password", "x", "--token", "y"], UsageError, "exclude each other"),
+        ([*ADD, "--password", "x", "--token", "y"], UsageError, "not allowed with argument"),
         (["cluster", "add", "--pai-uri", "x", "--user", "y"], UsageError, "missing -a/--cluster-alias"),
-        (["cluster", "add", "-a", "x", "--user", "y"], UsageError, "missing --pai-uri URI"),
+        (["cluster", "add", "-a", "x", "--user", "y"], UsageError, "required: --pai-uri"),
     ],
 )
 def test_add_wants_all_of_an_account(accounts, words, error, message):

@@ -45,7 +45,7 @@ def test_list_hands_every_filter_on(bench):
 
 
 def test_list_refuses_a_state_that_does_not_exist(bench):
-    with pytest.raises(UsageError, match="--state: expected one of WAITING, RUNNING"):
+    with pytest.raises(UsageError, match="--state: invalid choice: 'BUSY'"):
         bench("job", "list", "--state", "BUSY")
 
 
@@ -85,7 +85,7 @@ def test_logs_hand_their_choice_on_and_return_the_text(bench):
 
 
 def test_logs_take_one_stream(bench):
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(UsageError, match="--stderr: not allowed with argument --stdout"):
         bench("job", "logs", "good", "--stdout", "--stderr")
 
 
@@ -216,7 +216,7 @@ def test_submit_only_previews(bench, job_file):
 
 
 def test_submit_wants_a_file(bench):
-    with pytest.raises(UsageError, match="missing --config FILE"):
+    with pytest.raises(UsageError, match="required: --config"):
         bench("job", "submit")
     with pytest.raises(UsageError, match=r"cannot read 'none\.yaml': no such file"):
         bench("job", "submit", "--config", "none.yaml")

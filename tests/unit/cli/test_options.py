@@ -1,29 +1,31 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+from argparse import SUPPRESS, ArgumentTypeError
+
 import pytest
 
 from openpaisdk.cli import options
-from openpaisdk.cli.parser import Parser
+from openpaisdk.cli.parser import HelpAskedError, Parser
 from openpaisdk.errors import UsageError
 
 
 @pytest.fixture
 def parser():
-    parser = Parser("opai job demo", examples=("opai job demo x",))
-    parser.option("-j", "--job-name", metavar="NAME")
-    parser.option("--gpu", read=options.whole_number(0))
-    parser.option("-p", "--package", action="extend", read=options.comma_list)
-    parser.option("--wait", action="set")
-    parser.option("--follow", action="set")
-    parser.exclusive("--wait", "--follow")
+    parser = Parser("opai job demo", description="demonstrate", examples=("opai job demo x",))
+    parser.add_argument("-j", "--job-name", metavar="NAME")
+    parser.add_argument("--gpu", type=options.whole_number(0))
+    parser.add_argument("-p", "--package", action="extend", type=options.comma_list)
+    parser.add_argument("--mem", type=options.memory_mb)
+    parser.add_argument("--gup", help=SUPPRESS)
+    options.add_waiting(parser)
     options.add_common(parser)
     return parser
 
 
 def read_fast(parser, *words):
-    parser.command_line()
-    return parser.read(list(words))
+    parser.add_command_line()
+    return parser.read(words)
 
 
 def test_every_word_from_the_first_of_the_command_belongs_to_it(parser):
@@ -32,8 +34,20 @@ def test_every_word_from_the_first_of_the_command_belongs_to_it(parser):
     assert args.command == ["python", "train.py", "-j", "y", "--", "-o", "json"]
 
 
-def test_two_dashes_begin_a_command_that_looks_like_an_option(parser):
-    assert read_fast(parser, "-q", "--", "--version", "-q").command == ["--version", "-q"]
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["python", "--unknown", "-z", "--wait=1", "-h"],
+        ["a", "--", "--", "b"],
+        ["", " ", "-j", "a=b"],
+        ["--", "x"],
+        ["--version", "-q"],
+        ["-"],
+    ],
+)
+@pytest.mark.parametrize("before", [["-q"], ["--gpu", "2", "--job-name=x"], ["-qj", "x"]])
+def test_two_dashes_begin_a_command_that_is_left_alone(parser, command, before):
+    assert read_fast(parser, *before, "--", *command).command == command
 
 
 def test_a_command_may_be_missing_for_the_command_to_complain(parser):
@@ -41,18 +55,25 @@ def test_a_command_may_be_missing_for_the_command_to_complain(parser):
 
 
 def test_words_and_options_may_be_mixed(parser):
-    parser.word("names", "NAME", count="+")
+    parser.add_argument("names", nargs="+")
     args = parser.read(["a", "-o", "json", "b", "--gpu=2", "c"])
     assert (args.names, args.format, args.gpu) == (["a", "b", "c"], "json", 2)
 
 
+def test_words_that_may_be_missing_can_stand_on_both_sides_of_an_option(parser):
+    parser.add_argument("job", nargs="?")
+    parser.add_argument("part", nargs="?")
+    args = parser.read(["good", "-o", "json", "config"])
+    assert (args.job, args.part, args.format) == ("good", "config", "json")
+
+
 def test_after_two_dashes_a_word_may_begin_with_a_dash(parser):
-    parser.word("names", "NAME", count="+")
+    parser.add_argument("names", nargs="+")
     assert parser.read(["a", "--", "-b", "--gpu"]).names == ["a", "-b", "--gpu"]
 
 
 def test_a_single_dash_is_a_word(parser):
-    parser.word("file", "FILE")
+    parser.add_argument("file")
     assert parser.read(["-"]).file == "-"
 
 
@@ -82,34 +103,44 @@ def test_packages_are_split_at_commas_and_add_up(parser):
     ("words", "message", "hint"),
     [
         (["--gqu", "1"], "unknown option '--gqu'", "did you mean --gpu?"),
+        (["--gqu=1"], "unknown option '--gqu'", "did you mean --gpu?"),
         (["-z"], "unknown option '-z'", "opai job demo -h"),
-        (["-j"], "option -j wants a value", "opai job demo -h"),
-        (["-j", "--wait"], "option -j wants a value", "opai job demo -h"),
-        (["--wait=1"], "option --wait takes no value, got '1'", "opai job demo -h"),
+        (["-qz"], "unknown option '-qz'", "opai job demo -h"),
+        (["-j"], "-j/--job-name: expected one argument", "opai job demo -h"),
+        (["-j", "--"], "-j/--job-name: expected one argument", "opai job demo -h"),
+        (["-j", "--wait"], "-j/--job-name: expected one argument", "opai job demo -h"),
+        (["--wait=1"], "--wait: ignored explicit argument '1'", "opai job demo -h"),
         (["--gpu", "two"], "--gpu: expected a whole number, at least 0; got 'two'", "opai job demo -h"),
         (["--gpu", "-1"], "--gpu: expected a whole number, at least 0; got '-1'", "opai job demo -h"),
-        (["-o", "xml"], "--format: expected one of table, json, yaml; got 'xml'", "opai job demo -h"),
-        (["--wait", "--follow"], "--wait and --follow exclude each other", "opai job demo -h"),
-        (["word"], "unexpected word 'word'", "opai job demo -h"),
+        (["--mem", "much"], "--mem: ", "opai job demo -h"),
+        (["-o", "xml"], "-o/--format: invalid choice: 'xml'", "opai job demo -h"),
+        (["--wait", "--follow"], "--follow: not allowed with argument --wait", "opai job demo -h"),
+        (["word"], "unrecognized arguments: word", "opai job demo -h"),
         (["--job"], "unknown option '--job'", "opai job demo -h"),
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(parser, words, message, hint):
-    with pytest.raises(UsageError, match=r"(?s).*") as caught:
+    with pytest.raises(UsageError) as caught:
         parser.read(words)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
 def test_a_missing_word_is_named(parser):
-    parser.word("job_name", "<job-name>")
-    with pytest.raises(UsageError, match="missing <job-name>"):
+    options.add_job(parser)
+    with pytest.raises(UsageError, match="required: <job-name>"):
         parser.read([])
 
 
-def test_help_wins_over_errors(parser):
-    parser.word("job_name", "<job-name>")
-    assert parser.read(["-h"]).help
+@pytest.mark.parametrize("words", [["-h"], ["--gpu", "1", "--help"], ["-qh"], ["a", "-h", "b", "c"]])
+def test_help_wins_over_words_that_are_missing_or_too_many(parser, words, monkeypatch):
+    options.add_job(parser)
+    with pytest.raises(HelpAskedError) as caught:
+        parser.read(words)
+    assert caught.value.text == parser.format_help()
+    assert "demonstrate" in caught.value.text
+    assert "--gup" not in caught.value.text
+    assert caught.value.text.endswith("examples:\n  opai job demo x\n")
 
 
 @pytest.mark.parametrize(
@@ -146,5 +177,5 @@ def test_values_are_read(read, text, value):
     ],
 )
 def test_values_that_cannot_be_read_are_refused(read, text):
-    with pytest.raises(UsageError):
+    with pytest.raises(ArgumentTypeError):
         read(text)
