@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -98,3 +100,45 @@ def test_a_server_that_breaks_is_reported_with_the_end_of_its_log(
         embedded.ensure_running(home=str(tmp_path))
     assert "earlier" not in caught.value.message
     assert "server.log" in str(caught.value.hint)
+
+
+def test_a_server_that_is_killed_before_it_answers_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = tmp_path / "killed"
+    program = f"""
+import os, signal
+if not os.path.exists({str(once)!r}):
+    open({str(once)!r}, "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    start_with(monkeypatch, tmp_path, program + SERVER)
+    assert embedded.ensure_running(home=str(tmp_path))["port"] == 5
+
+
+def test_a_server_that_is_killed_at_each_start_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = tmp_path / "starts"
+    program = f"""
+import os, signal
+open({str(starts)!r}, "a").write("x")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    start_with(monkeypatch, tmp_path, program)
+    with pytest.raises(LocalClusterError, match="does not start"):
+        embedded.ensure_running(home=str(tmp_path))
+    assert starts.read_text() == "xxxxx"
+
+
+def test_a_server_that_does_not_say_a_word_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "START_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(embedded, "_started", [])
+    start_with(monkeypatch, tmp_path, "import time\ntime.sleep(30)\n")
+    with pytest.raises(LocalClusterError, match=r"did not start within 0\.2 s"):
+        embedded.ensure_running(home=str(tmp_path))
+    [pid] = embedded._started
+    os.kill(pid, signal.SIGKILL)
+    assert embedded.wait_gone(pid, 30)

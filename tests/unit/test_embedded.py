@@ -89,3 +89,37 @@ def test_on_windows_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_process_that_stays_is_not_gone() -> None:
     assert not embedded.wait_gone(os.getppid(), 0.01)
     assert embedded.wait_gone(NO_SUCH_PID, 0.01)
+
+
+def test_a_server_that_was_stopped_on_purpose_is_not_started_again(tmp_path: Path) -> None:
+    assert embedded.restart_crashed(str(tmp_path)) is None
+    write(tmp_path, pid=None)
+    assert embedded.restart_crashed(str(tmp_path)) is None
+
+
+def test_a_server_that_answers_again_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = write(tmp_path)
+    monkeypatch.setattr(embedded, "answers", lambda server: True)
+    assert embedded.restart_crashed(str(tmp_path)) == server
+
+
+def test_a_server_that_has_crashed_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, pid=NO_SUCH_PID)
+    monkeypatch.setattr(embedded, "ensure_running", lambda home: {"home": home})
+    assert embedded.restart_crashed(str(tmp_path)) == {"home": str(tmp_path)}
+
+
+def test_a_server_that_is_about_to_end_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    monkeypatch.setattr(embedded, "answers", lambda server: False)
+    waits: list[int] = []
+
+    def end_at_last(pid: int, timeout_s: float) -> bool:
+        waits.append(pid)
+        if len(waits) == 3:
+            write(tmp_path, pid=None)
+        return len(waits) == 3
+
+    monkeypatch.setattr(embedded, "wait_gone", end_at_last)
+    assert embedded.restart_crashed(str(tmp_path)) is None
+    assert waits == [os.getpid()] * 3
