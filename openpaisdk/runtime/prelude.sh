@@ -29,7 +29,7 @@ paisdk_url() {
 # Reads an address, writes what is there to $1, takes the programs for the task out of it, prints a status.
 paisdk_get() {
   case $PAI_SDK_JOB_WORKSPACE in *://127.*|*://localhost[:/]*) export no_proxy='*' NO_PROXY='*' ;; esac
-  if [ -n "$paisdk_curl" ]; then
+  if [ -n "$paisdk_has_curl" ]; then
     { printf 'url = "'; cat; printf '"\n'; } | curl -q -K - -sSL --connect-timeout 10 --speed-limit 1 \
       --speed-time 60 -w '%{http_code}' -o "$1" || return
     local name
@@ -74,9 +74,9 @@ for paisdk_try in python3 python; do
     break
   fi
 done
-paisdk_curl=
-if command -v curl >/dev/null && command -v tar >/dev/null; then paisdk_curl=1; fi  # faster than Python
-if [ -z "$paisdk_python$paisdk_curl" ]; then
+paisdk_has_curl=
+if command -v curl >/dev/null && command -v tar >/dev/null; then paisdk_has_curl=1; fi  # faster than Python
+if [ -z "$paisdk_python$paisdk_has_curl" ]; then
   paisdk_say "this image has neither Python 3.6 nor curl and tar, the job's files need one of them"; exit 81
 fi
 for paisdk_pause in 1 2 4 8 15 0; do
