@@ -8,6 +8,8 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 
+from openpaisdk.constants import RUNTIME_FOLDER
+
 
 def has_outputs(folder: str, names: Sequence[str]) -> bool:
     """Whether there can be anything to store."""
@@ -51,7 +53,8 @@ def _find(work: str, name: str) -> list[str]:
     if _leaves(name):
         return []
     if any(character in name for character in "*?["):
-        return sorted(glob.glob(name, root_dir=work, recursive=True))
+        found = glob.glob(name, root_dir=work, recursive=True)
+        return sorted(path for path in found if path.split(os.sep)[0] != RUNTIME_FOLDER)
     return [name] if os.path.lexists(os.path.join(work, name)) else []
 
 

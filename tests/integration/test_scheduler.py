@@ -314,7 +314,7 @@ def test_declared_outputs_and_the_output_folder_are_stored_also_on_failure(home:
             assert record.state is JobState.FAILED
             stored = Path(home.storage) / "user/alice/jobs/j/output"
             found = {str(path.relative_to(stored)) for path in stored.rglob("*") if path.is_file()}
-            assert found == {"model.txt", "d/a.log", "o"}
+            assert found == {"model.txt", "d/a.log", "o", ".hidden"}
             assert [event.message for event in scheduler.events(record)] == ["output 'missing' is not there"]
 
     run(scenario)
