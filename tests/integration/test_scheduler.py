@@ -302,9 +302,13 @@ def test_declared_outputs_and_the_output_folder_are_stored_also_on_failure(home:
     async def scenario() -> None:
         async with cluster(home) as scheduler:
             extras = {
-                "openpaisdk": {"workspace": "/user/alice", "outputs": ["model.txt", "missing", "d/*.log"]}
+                "openpaisdk": {
+                    "workspace": "/user/alice",
+                    "outputs": ["model.txt", "missing", "d/*.log", ".*"],
+                }
             }
             commands = [
+                "mkdir .openpaisdk; touch .openpaisdk/x .hidden",
                 "echo m > model.txt; mkdir d; echo l > d/a.log",
                 "echo o > $PAI_SDK_JOB_OUTPUT_DIR/o",
                 "exit 3",
