@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 
-from openpaisdk._json import parse_json
 from openpaisdk.constants import HOME_FOLDER, HOME_VARIABLE, LOCAL_FOLDER
 from openpaisdk.errors import ConfigError
 
@@ -32,7 +32,7 @@ def read_json(path: str, *, default: Any = None) -> Any:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            return parse_json(file.read())
+            return json.load(file)
     except FileNotFoundError:
         return default
     except ValueError as exc:
@@ -72,6 +72,4 @@ def replace_file(path: str, content: bytes, *, mode: int = 0o644) -> None:
 
 def replace_json(path: str, value: Any, *, mode: int = 0o644) -> None:
     """Put ``value`` as indented JSON into place at ``path``, as ``replace_file`` does."""
-    import json
-
     replace_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), mode=mode)

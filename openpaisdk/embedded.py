@@ -7,7 +7,6 @@ import os
 import sys
 
 from openpaisdk._files import home_folder, read_json
-from openpaisdk._json import parse_json
 from openpaisdk.constants import LOCAL_FOLDER, LOCAL_LOG_FILE, LOCAL_SERVER_FILE, VERSION
 from openpaisdk.errors import LocalClusterError, MissingExtraError
 
@@ -266,6 +265,7 @@ def _start(folder: str, words: list[str], *, last: bool) -> dict[str, Any] | Non
 
 def _read_word(descriptor: int) -> dict[str, Any] | None:
     """Return the JSON line that the server writes; ``None`` when it ends without one."""
+    import json
     import select
     import time
 
@@ -282,7 +282,7 @@ def _read_word(descriptor: int) -> dict[str, Any] | None:
         if not piece:
             return None
         line += piece
-    value = parse_json(line)
+    value = json.loads(line)
     return value if isinstance(value, dict) else None
 
 

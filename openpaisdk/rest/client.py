@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from _thread import allocate_lock
 
-from openpaisdk._json import dump_json
 from openpaisdk._secret import Secret
 from openpaisdk.constants import CONNECT_TIMEOUT_S, EXTENSION_PREFIX, READ_TIMEOUT_S, VERSION
 from openpaisdk.errors import AuthenticationError, ClusterConnectionError, ClusterError
@@ -197,7 +196,11 @@ class RestClient:
         return refusal.code == "NoApiError" and f"API {self._prefix}/" in refusal.message
 
     def _json(self, method: str, path: str, value: Any = None, **options: Any) -> Any:
-        body = None if value is None else dump_json(value).encode()
+        body = None
+        if value is not None:
+            import json
+
+            body = json.dumps(value).encode()
         response = self.call(method, path, body=body, **options)
         try:
             return response.json()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 
-from openpaisdk._json import parse_json
 from openpaisdk.constants import EXTENSION_PREFIX
 from openpaisdk.errors import ClusterConnectionError
 from openpaisdk.rest.retry import DELAYS_S
@@ -115,6 +114,8 @@ class _Bookmark:
 
 def _events(response: Response) -> Iterator[dict[str, Any]]:
     """Give the events of a streamed answer until it ends or breaks off; half a line at its end is dropped."""
+    import json
+
     rest = b""
     try:
         for piece in response.iter_bytes():
@@ -122,7 +123,7 @@ def _events(response: Response) -> Iterator[dict[str, Any]]:
             rest = lines.pop()
             for line in lines:
                 if line.strip():
-                    yield parse_json(line)
+                    yield json.loads(line)
     except TransportError:
         return
     finally:

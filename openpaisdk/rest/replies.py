@@ -6,6 +6,7 @@ Tolerant of missing and of additional keys, since servers differ by version (res
 
 from __future__ import annotations
 
+import re
 import time
 
 TYPE_CHECKING = False
@@ -165,11 +166,7 @@ def _job_user_exit_code(status: dict[str, Any]) -> int | None:
 
 def _named_exit_code(text: Any) -> int | None:
     """Find the command's own exit code in a termination message (runtime-environment §4)."""
-    if not isinstance(text, str) or "originUserExitCode" not in text:
-        return None
-    import re
-
-    found = re.search(_USER_EXIT_CODE, text)
+    found = re.search(_USER_EXIT_CODE, text) if isinstance(text, str) else None
     return int(found[1]) if found else None
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 
-from openpaisdk._json import parse_json
 from openpaisdk.constants import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from openpaisdk.rest.urls import is_loopback, split_url, without_secrets
 
@@ -107,7 +106,9 @@ class Response:
         Raises:
             ValueError: The body is not JSON.
         """
-        return parse_json(self.body)
+        import json
+
+        return json.loads(self.body)
 
     def iter_bytes(self) -> Iterator[bytes]:
         """Give the body in pieces as they arrive."""

@@ -16,7 +16,6 @@ LAYERS = {
     "errors": 0,
     "constants": 0,
     "_files": 0,
-    "_json": 0,
     "_secret": 0,
     "spec": 1,
     "rest": 2,
@@ -38,14 +37,14 @@ LAYERS = {
 }
 FRIENDS = [
     {"engine", "cli"},  # one unit
-    {"errors", "constants", "_files", "_json", "_secret"},  # the floor
+    {"errors", "constants", "_files", "_secret"},  # the floor
 ]
 """Parts of one layer that may know each other."""
 
 NARROWER = {
     "errors": set(),
     "constants": set(),
-    "local": {"errors", "constants", "_files", "_json", "_secret", "spec", "storage"},
+    "local": {"errors", "constants", "_files", "_secret", "spec", "storage"},
     "runtime": set(),
 }
 """Parts that use less than their layer allows: ``local`` meets clients on the wire, ``runtime`` travels."""

@@ -120,16 +120,3 @@ def test_importing_loads_nothing_slow(module, tmp_path):
     loaded = loaded_by(f"import {module}", tmp_path)
     before = loaded_by("", tmp_path)
     assert not (loaded - before) & (HEAVY | SLOW)
-
-
-def test_a_cluster_is_found_without_json_and_regular_expressions(tmp_path):
-    (tmp_path / "clusters.json").write_text('{"prod": {"pai_uri": "http://pai.example", "user": "alice"}}')
-    (tmp_path / "clusters.json").chmod(0o600)
-    code = """
-before = set(sys.modules)
-from openpaisdk.core import Cluster
-assert Cluster.from_alias("prod").user == "alice"
-import openpaisdk.rest._plain
-assert not {"json", "re", "enum", "functools"} & (set(sys.modules) - before)
-"""
-    loaded_by(code, tmp_path)
