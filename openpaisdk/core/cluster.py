@@ -7,10 +7,10 @@ import os
 import time
 
 from openpaisdk._secret import Secret
-from openpaisdk.errors import ClusterError, JobNotFoundError
+from openpaisdk.errors import ClusterError
 from openpaisdk.rest import replies
 from openpaisdk.rest.client import RestClient
-from openpaisdk.rest.urls import encode_query, is_loopback, quote, split_url
+from openpaisdk.rest.urls import encode_query, is_loopback, split_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -269,7 +269,8 @@ class Cluster:
             JobNotFoundError: The cluster has no such job.
         """
         detail = self.job_detail(name)
-        return replies.job_status(detail, link=self.link(name))
+        link, notes = self._page(name)
+        return replies.job_status(detail, link=link, notes=notes)
 
     def job_detail(self, name: str) -> dict[str, Any]:
         """Return a job as the server describes it (rest-api-v2 §5.3).
@@ -426,21 +427,17 @@ class Cluster:
 
     def link(self, name: str) -> str:
         """Return the address of a job's page; the embedded cluster's is good for ten minutes and one use."""
+        return self._page(name)[0]
+
+    def _page(self, name: str) -> tuple[str, list[str]]:
+        """Return the address of a job's page, and what is to be known of how the cluster runs the job."""
         job = self.job_id(name)
         if self.is_embedded:
-            try:
-                link = self.rest.extension("POST", "/links", {"job": job}, job=name, only_looks=True).get(
-                    "link"
-                )
-            except ClusterError as exc:
-                if exc.status != 404 or isinstance(exc, JobNotFoundError):
-                    raise
-                link = None
-            return link if isinstance(link, str) else f"{self.rest.origin}/jobs/{quote(job)}"
+            reply = self.rest.extension("POST", "/links", {"job": job}, job=name, only_looks=True)
+            return str(reply["link"]), [str(note) for note in reply.get("notes", ())]
         user, _, job_name = job.partition("~")
-        return (
-            self.rest.gateway + "/job-detail.html" + encode_query([("username", user), ("jobName", job_name)])
-        )
+        query = encode_query([("username", user), ("jobName", job_name)])
+        return f"{self.rest.gateway}/job-detail.html{query}", []
 
     # --- storage -------------------------------------------------------------------------------
 
@@ -455,9 +452,14 @@ class Cluster:
         if alias is None and self.is_embedded:
             client = self.rest
             return open_storage(f"{client.origin}/webhdfs/v1", user=self.user, token=client.token())
-        return open_storage(self._storage_uri(alias), user=self.user, verify=self._verify)
+        return open_storage(self.storage_uri(alias), user=self.user, verify=self._verify)
 
-    def _storage_uri(self, alias: str | None) -> str:
+    def storage_uri(self, alias: str | None = None) -> str:
+        """Return the address of the cluster's default storage, or of one of its further storages.
+
+        Raises:
+            ConfigError: The cluster has no such storage.
+        """
         from openpaisdk.core.storages import storage_uri
 
         return storage_uri(self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias)

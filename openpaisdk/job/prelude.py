@@ -94,7 +94,7 @@ def find_storage(cluster: Cluster, *, is_needed: bool) -> str | None:
     if cluster.is_embedded:
         return None
     try:
-        uri = cluster._storage_uri(None)
+        uri = cluster.storage_uri()
     except ConfigError:
         if is_needed:
             raise

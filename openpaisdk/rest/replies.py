@@ -11,6 +11,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 _USER_EXIT_CODE = r"originUserExitCode\W+(-?\d+)"
@@ -44,8 +45,8 @@ def job_item(item: dict[str, Any], *, now_ms: float) -> dict[str, Any]:
     }
 
 
-def job_status(detail: dict[str, Any], *, link: str | None) -> dict[str, Any]:
-    """Return ``job status`` from a job's detail (rest-api-v2 §5.3)."""
+def job_status(detail: dict[str, Any], *, link: str | None, notes: Iterable[str] = ()) -> dict[str, Any]:
+    """Return ``job status`` from a job's detail (rest-api-v2 §5.3); ``notes`` is what else to know of it."""
     status = _dict(detail.get("jobStatus"))
     exit_code = status.get("appExitCode")
     return {
@@ -61,6 +62,7 @@ def job_status(detail: dict[str, Any], *, link: str | None) -> dict[str, Any]:
         "user_exit_code": _job_user_exit_code(status),
         "exit_phrase": _dict(status.get("appExitSpec")).get("phrase"),
         "link": link,
+        "notes": list(notes),
         "task_roles": {
             role: [_task(task) for task in _list(_dict(value).get("taskStatuses")) if isinstance(task, dict)]
             for role, value in _dict(detail.get("taskRoles")).items()

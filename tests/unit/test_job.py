@@ -132,9 +132,6 @@ class FakeCluster:
             raise ConfigError("no storage is known")
         return self.uri
 
-    def _storage_uri(self, alias):
-        return self.storage_uri()
-
     def wait(self, names, timeout_s=None):
         return [{"name": name, "state": "SUCCEEDED"} for name in names]
 
