@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'^VERSION = "(.+)"$', (ROOT / "openpaisdk" / "constants.py").read_text(), re.M)
 assert VERSION is not None
 
-LOCAL = ["starlette>=0.40", "uvicorn>=0.30"]
+LOCAL = ["starlette>=0.40", "uvicorn>=0.30", "httptools>=0.6"]
 
 setup(
     name="openpaisdk",
