@@ -42,7 +42,7 @@ def follow_job(
             if kind == "log":
                 lines.feed(event["role"], event["index"], text_of(event))
             elif kind == "note":
-                context.note(event["text"])
+                context.note(f"note: {event['text']}")
             elif kind == "end":
                 ending = {key: event.get(key) for key in ENDING_KEYS}
     except KeyboardInterrupt:

@@ -134,7 +134,7 @@ def show_error(
     else:
         stderr.write(f"{_paint('error', stderr)}: {message}\n")
         for problem in problems if "\n" not in message else ():
-            if problem.get("severity") != "warning":
+            if problem.get("severity") != "warning" and problem.get("message", "") not in message:
                 stderr.write(f"  {problem.get('path') or 'document'}: {problem.get('message')}\n")
         if hint:
             stderr.write(f"hint: {hint}\n")

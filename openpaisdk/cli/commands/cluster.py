@@ -16,17 +16,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from openpaisdk.cli.command import Context
+    from openpaisdk.cli.layout import Show
     from openpaisdk.cli.parser import Parser
     from openpaisdk.core import Cluster
 
+_BYTES_PER_MB = 1024 * 1024
 _COLUMNS = (("ALIAS", "alias"), ("USER", "user"), ("ADDRESS", "pai_uri"), ("STORAGE", "hdfs_web_uri"))
-
-
-def _free(amount: Any) -> str:
-    """Return free and total of a resource as ``2 of 8``."""
-    return (
-        f"{amount.get('free')} of {amount.get('total')}" if isinstance(amount, dict) else layout.cell(amount)
-    )
 
 
 class ListClusters(Command):
@@ -165,7 +160,8 @@ class Login(Command):
         entry = context.clusters.get(alias)
         if not entry.get("user") and args.token is None:
             raise ConfigError(
-                f"no user is known for cluster {alias!r}", hint="opai cluster add -a A --user U"
+                f"no user is known for cluster {alias!r}",
+                hint=f"opai cluster remove {alias}, then opai cluster add it with --user",
             )
         account = _read_account(args, context)
         token = _log_in(alias, {**entry, "passwd": None, "token": None, **account})
@@ -202,24 +198,47 @@ class ShowInfo(Command):
 
     def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Return name, version and way of logging in."""
-        return dict(context.cluster.info())
+        return {_snake_case(key): value for key, value in context.cluster.info().items()}
 
 
 class ShowResources(Command):
     """``opai cluster resources``."""
 
     examples = ("opai cluster resources",)
-    columns = (
-        ("VIRTUAL CLUSTER", "name"),
-        ("FREE GPUS", "gpu", _free),
-        ("FREE CPUS", "cpu", _free),
-        ("FREE MEMORY MB", "memory_mb", _free),
-        ("DEDICATED", "dedicated"),
-    )
 
-    def run(self, args: Namespace, context: Context) -> Any:
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Return free, used and total resources per virtual cluster."""
-        return context.cluster.resources()
+        return [_resources(entry) for entry in context.cluster.resources()]
+
+    def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
+        """Show of each resource how much is free, and of how much."""
+        rows = [
+            {
+                "VIRTUAL CLUSTER": entry["name"],
+                "FREE GPUS": f"{entry['gpus_free']} of {entry['gpus_total']}",
+                "FREE CPUS": f"{entry['cpus_free']} of {entry['cpus_total']}",
+                "FREE MEMORY": f"{layout.size(entry['memory_free_bytes'])} "
+                f"of {layout.size(entry['memory_total_bytes'])}",
+                "DEDICATED": entry["dedicated"],
+            }
+            for entry in value
+        ]
+        return layout.table(rows, width=width, paint=paint)
+
+
+def _resources(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what a virtual cluster has in flat form, memory in bytes."""
+    flat: dict[str, Any] = {"name": entry["name"], "dedicated": entry["dedicated"]}
+    for key, ours in (("gpu", "gpus_{}"), ("cpu", "cpus_{}")):
+        flat.update({ours.format(which): amount for which, amount in entry[key].items()})
+    for which, amount in entry["memory_mb"].items():
+        flat[f"memory_{which}_bytes"] = int(amount * _BYTES_PER_MB)
+    return flat
+
+
+def _snake_case(name: str) -> str:
+    """Return a name such as ``launcherType`` as ``launcher_type``."""
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).lstrip("_")
 
 
 def _choose(args: Namespace, context: Context) -> str:

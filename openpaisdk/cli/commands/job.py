@@ -11,6 +11,7 @@ from openpaisdk.errors import OpenPaiError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
     from typing import Any
 
     from openpaisdk.cli.command import Context
@@ -183,6 +184,7 @@ class ShowLogs(Command):
         """Return the text; with ``--follow`` nothing, the lines having gone to the stream."""
         choice = {"role": args.task_role, "index": args.index, "stream": args.stream, "tail": args.tail}
         if not args.follow:
+            _tell_notes(context, args.job_name)
             return context.cluster.logs(args.job_name, **choice)
         from openpaisdk.cli.following import follow_job
 
@@ -236,25 +238,34 @@ class StopJobs(Command):
 
     def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Stop each job; one that cannot be stopped does not keep the others running."""
-        stopped: list[dict[str, Any]] = []
+        states: dict[str, str] = {}
         failures = []
         for name in args.job_names:
             try:
-                stopped.append({**_listed(context, name), **context.cluster.stop(name)})
+                states[name] = context.cluster.stop(name)["state"]
             except OpenPaiError as exc:
                 failures.append((name, exc))
         if failures:
             for name, failure in failures[1:]:
                 context.warn(f"job {name!r} was not stopped: {failure}")
             raise failures[0][1]
-        return stopped
+        listed = _listed(context, states)
+        return [{"name": name, **listed.get(name, {}), "state": state} for name, state in states.items()]
 
 
-def _listed(context: Context, name: str) -> dict[str, Any]:
-    """Return a job as ``job list`` does; nothing where the cluster's list does not have it."""
-    user, _, plain = name.rpartition("~")
-    jobs = context.cluster.jobs(user=user or None, keyword=plain, limit=0)
-    return next((dict(job) for job in jobs if job["name"] == plain), {})
+def _listed(context: Context, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return jobs by name as ``job list`` shows them, one request for those of one user."""
+    of_user: dict[str, dict[str, str]] = {}
+    for name in names:
+        user, _, plain = name.rpartition("~")
+        of_user.setdefault(user, {})[plain] = name
+    found: dict[str, dict[str, Any]] = {}
+    for user, wanted in of_user.items():
+        keyword = next(iter(wanted)) if len(wanted) == 1 else None
+        for job in context.cluster.jobs(user=user or None, keyword=keyword, limit=0):
+            if job["name"] in wanted:
+                found[wanted[job["name"]]] = dict(job)
+    return found
 
 
 def show_job(context: Context, name: str, part: str | None) -> Any:
@@ -295,12 +306,13 @@ def job_to_text(value: Any, *, width: int | None, paint: Show | None) -> str | N
         return None
     if "task_roles" not in value:
         return dump_document(value)
-    rest = {key: item for key, item in value.items() if key != "task_roles"}
+    rest = {key: item for key, item in value.items() if key not in ("task_roles", "notes")}
     for key in ("submitted_at", "started_at", "completed_at"):
         if rest.get(key):
             rest[key] = f"{layout.moment(rest[key])} UTC"
     tasks = [{**task, "role": role} for role, members in value["task_roles"].items() for task in members]
     text = layout.pairs(rest, paint=paint)
+    text += "".join(f"note: {layout.cell(note)}\n" for note in value.get("notes") or ())
     return f"{text}\n{layout.table(tasks, _TASK_COLUMNS, width=width, paint=paint)}" if tasks else text
 
 
@@ -315,6 +327,14 @@ _TASK_COLUMNS = (
     ("IP", "ip"),
     ("PORTS", "ports"),
 )
+
+
+def _tell_notes(context: Context, name: str) -> None:
+    """Say what the embedded cluster has to say of how it runs the job; no other has notes."""
+    if context.args.quiet or not context.cluster.is_embedded:
+        return
+    for note in context.cluster.job_status(name).get("notes") or ():
+        context.note(f"note: {note}")
 
 
 def _counts_several(context: Context, args: Namespace) -> bool:

@@ -17,13 +17,14 @@ from openpaisdk.errors import LocalClusterError, OpenPaiError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from typing import Any
+    from typing import Any, NoReturn, TextIO
 
     from openpaisdk.cli.command import Context
     from openpaisdk.cli.layout import Show
     from openpaisdk.cli.parser import Parser
 
 LOG_LINES = 100
+FOLLOW_INTERVAL_S = 0.2
 _MODES = {"k": "kill", "kill": "kill", "l": "leave", "leave": "leave"}
 
 
@@ -139,11 +140,13 @@ class ResetLocal(Command):
 class ShowLocalLogs(Command):
     """``opai local logs``."""
 
-    examples = ("opai local logs --tail 20",)
+    examples = ("opai local logs --tail 20", "opai local logs -f")
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare how much."""
+        parser.add_argument("-f", "--follow", action="store_true", help="go on until you break off")
         parser.add_argument(
+            "-n",
             "--tail",
             type=options.whole_number(0),
             default=LOG_LINES,
@@ -151,22 +154,36 @@ class ShowLocalLogs(Command):
             help=f"how many lines (default: {LOG_LINES})",
         )
 
-    def run(self, args: Namespace, context: Context) -> str:
-        """Return the last lines of the server's own log."""
+    def run(self, args: Namespace, context: Context) -> str | None:
+        """Return the last lines of the server's own log; with ``--follow`` they go to the stream."""
         path = os.path.join(local_folder(), LOCAL_LOG_FILE)
         try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                lines = file.readlines()
+            file = open(path, encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
         except FileNotFoundError:
             context.note("the embedded cluster has not been started yet")
             return ""
         except OSError as exc:
             raise LocalClusterError(f"cannot read {path!r}: {exc.strerror}") from exc
-        return "".join(lines[max(0, len(lines) - args.tail) :])
+        with file:
+            lines = file.readlines()
+            text = "".join(lines[max(0, len(lines) - args.tail) :])
+            return _follow(file, text, context) if args.follow else text
 
     def to_text(self, value: Any, *, width: int | None, paint: Show | None) -> str | None:
         """Hand the text on unchanged."""
-        return str(value)
+        return str(value or "")
+
+
+def _follow(file: TextIO, text: str, context: Context) -> NoReturn:
+    """Hand on ``text``, then what comes to the end of ``file``, until somebody breaks off."""
+    import time
+
+    while True:
+        if text:
+            context.stream(text)
+        else:
+            time.sleep(FOLLOW_INTERVAL_S)
+        text = file.read()
 
 
 class ShowCredentials(Command):
@@ -221,7 +238,7 @@ def _require_same(given: dict[str, Any]) -> None:
         names = ", ".join(f"--{'mem' if key == 'memory_mb' else key.replace('_', '-')}" for key in changed)
         raise LocalClusterError(
             f"the embedded cluster runs already, and heeds {names} only when it starts",
-            hint="opai local stop, then start it again",
+            hint="`opai local stop --leave`, which lets tasks run on, then start it again with these options",
         )
 
 

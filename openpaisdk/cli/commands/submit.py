@@ -229,13 +229,13 @@ def _load_job(path: str) -> Job:
     """Return the job in a file or on stdin.
 
     Raises:
-        SpecError: It is no protocol v2 document.
+        SpecError: It is not text, or no protocol v2 document.
         UsageError: The file cannot be read.
     """
-    from openpaisdk.cli.documents import read_text
+    from openpaisdk.cli.documents import read_document
     from openpaisdk.job import Job
 
-    text, file = read_text(path)
+    text, file = read_document(path)
     job = Job.from_text(text, file=file)
     document = job.to_dict()
     if "jobName" in document or isinstance(document.get("taskRoles"), list):

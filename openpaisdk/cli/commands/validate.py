@@ -30,10 +30,10 @@ class ValidateDocument(Command):
 
     def run(self, args: Namespace, context: Context) -> dict[str, Any]:
         """Return the warnings; errors are raised, all in one ``SpecError``."""
-        from openpaisdk.cli.documents import read_text
+        from openpaisdk.cli.documents import read_document
         from openpaisdk.spec.validate import validate_text
 
-        text, file = read_text(args.file)
+        text, file = read_document(args.file)
         _, problems = validate_text(text, file=file)
         shown = [{key: problem.get(key) for key in PROBLEM_KEYS} for problem in problems]
         errors = [problem for problem in shown if problem["severity"] == "error"]

@@ -35,6 +35,7 @@ class FakeCluster:
         self.calls = []
         self.events = list(events)
         self.more = more
+        self.notes = []
         self.submitted = []
 
     def jobs(self, name_only=False, **filters):
@@ -74,6 +75,7 @@ class FakeCluster:
             "retries": 0,
             "exit_phrase": None,
             "link": "http://127.0.0.1:1/jobs/alice~good",
+            "notes": list(self.notes),
             "task_roles": {"main": [task]},
         }
 

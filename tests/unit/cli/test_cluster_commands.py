@@ -199,11 +199,48 @@ def test_a_file_that_others_can_read_is_reported_once(engine, accounts, clusters
     assert err(engine).count("can be read by others") == 1
 
 
-def test_info_and_resources_are_the_clusters(bench, monkeypatch):
-    bench.cluster.info = lambda: {"name": "PAI RESTful API"}
-    bench.cluster.resources = lambda: [{"virtual_cluster": "default"}]
-    assert bench("cluster", "info") == {"name": "PAI RESTful API"}
-    assert bench("cluster", "resources") == [{"virtual_cluster": "default"}]
+def test_info_has_snake_case_keys(bench):
+    bench.cluster.info = lambda: {"name": "PAI RESTful API", "launcherType": "k8s", "authnMethod": "basic"}
+    assert bench("cluster", "info") == {
+        "name": "PAI RESTful API",
+        "launcher_type": "k8s",
+        "authn_method": "basic",
+    }
+
+
+RESOURCES = {
+    "name": "default",
+    "dedicated": False,
+    "gpu": {"used": 1, "free": 3, "total": 4},
+    "cpu": {"used": 0.5, "free": 7.5, "total": 8},
+    "memory_mb": {"used": 512, "free": 1536, "total": 2048},
+}
+
+
+def test_resources_are_flat_and_memory_is_in_bytes(bench):
+    bench.cluster.resources = lambda: [RESOURCES]
+    assert bench("cluster", "resources") == [
+        {
+            "name": "default",
+            "dedicated": False,
+            "gpus_used": 1,
+            "gpus_free": 3,
+            "gpus_total": 4,
+            "cpus_used": 0.5,
+            "cpus_free": 7.5,
+            "cpus_total": 8,
+            "memory_used_bytes": 512 * 1024**2,
+            "memory_free_bytes": 1536 * 1024**2,
+            "memory_total_bytes": 2048 * 1024**2,
+        }
+    ]
+
+
+def test_resources_as_a_table_are_for_people(opai):
+    opai.cluster.resources = lambda: [RESOURCES]
+    heading, row = opai("cluster", "resources")[1].splitlines()
+    assert heading.split("  ")[0] == "VIRTUAL CLUSTER"
+    assert " ".join(row.split()) == "default 3 of 4 7.5 of 8 1.5 GiB of 2.0 GiB no"
 
 
 # --- defaults -------------------------------------------------------------------------------------

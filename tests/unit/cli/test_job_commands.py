@@ -119,6 +119,25 @@ def test_bytes_that_are_no_text_survive():
     assert text.encode("utf-8", "surrogateescape") == b"\xe9t\xe9\n"
 
 
+def test_what_is_to_be_known_of_a_job_is_told_with_its_log(bench, log, end):
+    bench.cluster.notes = ["image 'x' is not used"]
+    assert bench("job", "logs", "good") == "a line\nno end"
+    assert bench.err == "note: image 'x' is not used\n"
+    bench.cluster.events = [{"type": "note", "text": "image 'x' is not used"}, log("a\n"), end("good")]
+    bench("job", "logs", "-f", "good")
+    assert (bench.out, bench.err.count("note: image 'x' is not used\n")) == ("a\n", 2)
+    bench("job", "fast", "--follow", "-j", "good", "true")
+    assert bench.err.count("note: image 'x' is not used\n") == 3
+
+
+def test_quiet_logs_have_no_notes(bench, log, end):
+    bench.cluster.notes = ["image 'x' is not used"]
+    bench("job", "logs", "good", "-q")
+    bench.cluster.events = [{"type": "note", "text": "image 'x' is not used"}, log("a\n"), end("good")]
+    bench("job", "logs", "-f", "good", "-q")
+    assert bench.err == ""
+
+
 def test_breaking_off_says_that_the_job_goes_on(bench, log):
     bench.cluster.events = [log("a\n"), KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
@@ -140,6 +159,17 @@ def test_stop_returns_the_jobs_in_the_form_of_list(bench):
     (value,) = bench("job", "stop", "good")
     assert set(value) == set(bench("job", "list")[0])
     assert (value["name"], value["state"]) == ("good", "STOPPING")
+
+
+def test_stop_lists_the_jobs_of_one_user_once(bench):
+    stopped = bench("job", "stop", "good", "bad")
+    assert [job["name"] for job in stopped] == ["good", "bad"]
+    bench("job", "stop", "good")
+    listed = [filters for method, _, filters in bench.cluster.calls if method == "jobs"]
+    assert listed == [
+        {"user": None, "keyword": None, "limit": 0},
+        {"user": None, "keyword": "good", "limit": 0},
+    ]
 
 
 def test_stop_goes_on_after_a_job_that_is_not_there(bench):
@@ -358,3 +388,24 @@ def test_validate_shows_the_report_and_exits_1(opai, job_file):
     job_file.write_text(VALID)
     assert opai("job", "validate", "job.yaml") == (0, "valid\n", "")
     assert opai("job", "validate", "none.yaml")[:2] == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column"), [(b"name: a\n\xff\n", 2, 1), (b"\x7fELF\x80", 1, 5), (b"a\0", 1, 2)]
+)
+def test_a_document_that_is_no_text_is_not_valid(opai, job_file, content, line, column):
+    import json
+
+    job_file.write_bytes(content)
+    code, out, err = opai("job", "validate", "job.yaml", "-o", "json")
+    (problem,) = json.loads(out)["problems"]
+    assert (code, json.loads(out)["valid"], json.loads(err)["error"]["code"]) == (1, False, "Spec")
+    assert set(problem) == {"severity", "path", "message", "hint", "file", "line", "column"}
+    assert (problem["file"], problem["line"], problem["column"]) == ("job.yaml", line, column)
+    code, out, err = opai("job", "submit", "--config", "job.yaml")
+    assert (code, out) == (1, "")
+
+
+def test_a_document_may_begin_with_a_byte_order_mark(bench, job_file):
+    job_file.write_bytes(b"\xef\xbb\xbf" + VALID.encode())
+    assert bench("job", "validate", "job.yaml")["valid"]

@@ -63,8 +63,10 @@ def test_start_again_with_the_same_is_fine_and_with_other_options_refused(server
     server.running = True
     assert Engine().process(["local", "start"])["running"]
     assert Engine().process(["local", "start", "--cpu", "4"])["running"]
-    with pytest.raises(LocalClusterError, match="heeds --mem only when it starts"):
+    with pytest.raises(LocalClusterError, match="heeds --mem only when it starts") as caught:
         Engine().process(["local", "start", "--cpu", "4", "--mem", "1g"])
+
+    assert "opai local stop --leave" in caught.value.hint
 
 
 def test_start_refuses_a_port_that_is_none(server):
@@ -152,7 +154,24 @@ def test_reset_does_not_follow_a_link(server, folder, tmp_path):
 def test_logs_show_the_end(server, folder):
     assert Engine().process(["local", "logs", "--tail", "2"]) == "line 198\nline 199\n"
     assert Engine().process(["local", "logs", "--tail", "0"]) == ""
+    assert Engine().process(["local", "logs", "-n", "1"]) == "line 199\n"
     assert Engine().process(["local", "logs"]).count("\n") == 100
+
+
+def test_logs_are_followed_until_somebody_breaks_off(server, folder, monkeypatch):
+    pieces = ["lin", "e 200\n", "", "\u00e9\n"]
+
+    def sleep(seconds):
+        if not pieces:
+            raise KeyboardInterrupt
+        with open(folder / "server.log", "a", encoding="utf-8") as file:
+            file.write(pieces.pop(0))
+
+    monkeypatch.setattr("time.sleep", sleep)
+    stdout = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        Engine(stdout).process(["local", "logs", "-f", "-n", "1"])
+    assert stdout.getvalue() == "line 199\nline 200\n\u00e9\n"
 
 
 def test_logs_of_a_server_that_never_ran_are_empty(server):

@@ -107,6 +107,14 @@ def test_a_status_shows_the_job_and_its_tasks(opai):
     ]
 
 
+def test_a_status_shows_each_note_on_a_line(opai):
+    opai.cluster.notes = ["one", "two"]
+    out = opai("job", "status", "bad")[1]
+    assert "note: one\nnote: two\n" in out
+    assert "notes" not in out
+    assert json.loads(opai("job", "status", "bad", "-o", "json")[1])["notes"] == ["one", "two"]
+
+
 def test_a_job_that_was_waited_for_and_failed_is_exit_code_3(opai):
     assert opai("job", "wait", "good")[0] == 0
     code, out, err = opai("job", "wait", "good", "bad", "-o", "json")
@@ -214,6 +222,11 @@ def test_a_full_disk_is_an_error(opai, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout", Pipe(errno.ENOSPC))
     assert main.run(["job", "list"]) == 1
     assert capsys.readouterr().err == "error: cannot write the output: No space left on device\n"
+
+
+def test_an_error_that_cannot_be_shown_keeps_its_exit_code(opai, monkeypatch):
+    monkeypatch.setattr("sys.stderr", Pipe(errno.ENOSPC))
+    assert main.run(["job", "status", "nothing"]) == 5
 
 
 def test_a_closed_stdout_is_no_error(opai, monkeypatch):
