@@ -151,6 +151,34 @@ def test_list_status_and_logs_agree(opai, ended):
     assert opai("job", "logs", "ended", "-f", "--stdout").out == "to stdout\n"
 
 
+NOTE = "image 'python:3.11' is not used: the embedded cluster runs tasks as processes of this machine"
+
+
+def test_what_is_to_be_known_of_a_job_is_told(opai, ended):
+    assert opai("job", "status", "ended", "-o", "json").json["notes"] == [NOTE]
+    assert f"note: {NOTE}\n" in opai("job", "status", "ended").out
+    for words in (["job", "logs", "ended"], ["job", "logs", "-f", "ended"]):
+        assert opai(*words).err.count(f"note: {NOTE}\n") == 1
+        assert opai(*words, "-q").err == ""
+    followed = opai("job", "fast", "--follow", "echo", "hello")
+    assert followed.err.count(f"note: {NOTE}\n") == 1
+
+
+def test_a_command_keeps_its_words(opai):
+    words = ["python", "-c", "import sys; print(sys.argv[1:])", "-j", "--wait", "--", "-o", "a  b", "", "$x"]
+    done = opai("-q", "job", "fast", "-j", "words", "--follow", *words)
+    assert done.out.splitlines()[0] == str(words[3:])
+
+
+def test_keys_are_in_snake_case_and_sizes_in_bytes(opai):
+    assert {"name", "version", "launcher_type", "authn_method"} <= set(
+        opai("cluster", "info", "-o", "json").json
+    )
+    (resources,) = opai("cluster", "resources", "-o", "json").json
+    assert resources["memory_total_bytes"] >= 1024**2
+    assert resources["cpus_free"] + resources["cpus_used"] == resources["cpus_total"]
+
+
 def test_config_gives_a_document_that_can_be_submitted_again(opai, ended):
     document = opai("job", "config", "ended").out
     assert opai("job", "status", "ended", "config").out == document
@@ -225,6 +253,9 @@ def test_validate_tells_good_from_bad(opai):
     table = opai("job", "validate", "bad.yaml")
     assert table.out.startswith("bad.yaml:")
     assert opai("job", "submit", "--config", "bad.yaml").code == 1
+    assert opai("job", "validate", sys.executable, "-o", "json").json["valid"] is False
+    assert opai("job", "validate", sys.executable).code == 1
+    assert opai("job", "validate", "none.yaml").code == 2
 
 
 def test_a_running_job_is_stopped_and_keeps_the_cluster_from_stopping(opai):
@@ -255,7 +286,7 @@ def test_breaking_off_leaves_the_job_running(opai):
 
 def test_a_reader_that_leaves_early_is_no_error(opai):
     assert opai("job", "fast", "-j", "chatty", "--wait", "seq 200000").code == 0
-    process = opai.start("job", "logs", "chatty")
+    process = opai.start("job", "logs", "-q", "chatty")
     assert process.stdout.readline() == "1\n"
     process.stdout.close()
     process.stdout = None
@@ -331,6 +362,7 @@ def test_a_secret_is_nowhere_to_be_seen(opai):
         ["job", "logs", "ended", "--stdout"],
         ["output", "list", "-j", "ended"],
         ["cluster", "info"],
+        ["cluster", "resources"],
         ["cluster", "list"],
         ["default", "list"],
         ["local", "status"],
