@@ -7,7 +7,7 @@ MASK = "***"
 
 
 class Secret:
-    """Holds a password or token; ``repr``, ``str`` and formatting show ``***``, ``reveal()`` gives the text."""
+    """Holds a password or token: ``repr``, ``str`` and formatting show ``***``, ``reveal()`` the text."""
 
     __slots__ = ("_text",)
 
