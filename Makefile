@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # make demo: a real job on the embedded cluster · make test: all tests · make check: what must be clean · make bench
+# make docs: pages that are made from the code
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ DEMO_JOB := digits-$(shell date +%m%d-%H%M%S)
 DEMO_OUTPUT := digits-output
 SOURCES := $(shell find openpaisdk -name '*.py' -o -name '*.json' -o -name '*.sh') setup.py pyproject.toml README.md
 
-.PHONY: demo test unit check format bench clean
+.PHONY: demo test unit check docs format bench clean
 
 # The shell's settings for Python are for people at work; a fresh start is measured and shown without them.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,6 +52,9 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/python -m pytest -q tests/unit/test_layers.py tests/unit/test_public_surface.py
+
+docs: $(VENV)/.test
+	$(BIN)/python docs/make_cli_reference.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
