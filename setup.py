@@ -43,7 +43,6 @@ setup(
     entry_points={"console_scripts": ["opai=openpaisdk.cli.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3 :: Only",
-        "License :: OSI Approved :: MIT License",
         "Typing :: Typed",
     ],
 )
