@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Small files of settings: where they are, and how they are read and replaced without ever being half-written."""
+"""Small files of settings: where they are, how they are read, and replaced without being half-written."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
@@ -63,10 +64,8 @@ def replace_file(path: str, content: bytes, *, mode: int = 0o644) -> None:
             os.close(descriptor)
         os.replace(aside, path)
     except OSError as exc:
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(aside)
-        except OSError:
-            pass
         raise ConfigError(f"cannot write {path!r}: {exc.strerror}") from exc
 
 

@@ -35,6 +35,8 @@ READ_TIMEOUT_S = 60.0
 RETRY_AFTER_LIMIT_S = 60.0
 """Waits that ``Retry-After`` asks for are obeyed up to this sum, then an error says how long."""
 
+HDFS_HINT = "opai cluster add … --hdfs-web-uri http://host:9870 names the cluster's storage"
+
 # --- jobs --------------------------------------------------------------------------------------
 EXTRAS_KEY = "openpaisdk"
 """Key under ``extras`` of a protocol document where this SDK keeps what it needs of a job."""

@@ -106,7 +106,7 @@ class ClusterBook:
             )
         if not replace and alias in self.defined():
             raise ConfigError(
-                f"there is already a cluster {alias!r}", hint=f"opai cluster edit {alias} changes it"
+                f"there is already a cluster {alias!r}", hint=f"opai cluster remove {alias} makes room for it"
             )
         self._written[alias] = {key: value for key, value in entry.items() if value is not None}
         self._save()

@@ -40,9 +40,7 @@ def find_cluster(alias: str | None, path: str | None = None) -> dict[str, Any]:
     entry = book.get(alias)
     uri = entry.get("pai_uri")
     if not uri and (alias != LOCAL_ALIAS or entry):
-        raise ConfigError(
-            f"cluster {alias!r} has no pai_uri", hint=f"opai cluster edit {alias} --pai-uri http://…"
-        )
+        raise ConfigError(f"cluster {alias!r} has no pai_uri", hint=f"add one to its entry in {book.path!r}")
     user = entry.get("user")
     if user is None and entry.get("passwd"):
         from openpaisdk.config.settings import Settings

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from openpaisdk.constants import HDFS_HINT
 from openpaisdk.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ def storage_uri(
             known = ", ".join(entries) or "none"
             raise ConfigError(
                 f"cluster {cluster!r} has no storage {alias!r} (known: {known})",
-                hint="opai cluster attach-hdfs adds one",
+                hint="storages are in the cluster's entry of the clusters file, under 'storages'",
             )
         return _uri_of(entries[alias], alias)
     for name, entry in entries.items():
@@ -44,12 +45,12 @@ def storage_uri(
         return _uri_of(entry, name)
     raise ConfigError(
         f"no storage is known for cluster {cluster!r}",
-        hint="opai cluster attach-hdfs --storage-alias hdfs --web-hdfs-uri http://host:9870 --default",
+        hint=HDFS_HINT,
     )
 
 
 def _uri_of(entry: dict[str, Any], alias: str) -> str:
     uri = entry.get("web_hdfs_uri") or entry.get("hdfs_web_uri") or entry.get("uri")
     if not isinstance(uri, str):
-        raise ConfigError(f"storage {alias!r} has no uri", hint="opai cluster attach-hdfs sets it")
+        raise ConfigError(f"storage {alias!r} has no uri", hint=HDFS_HINT)
     return uri

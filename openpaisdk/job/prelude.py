@@ -8,7 +8,7 @@ job's archive, and the programs in there do the rest: see ``runtime_entries``.
 
 from __future__ import annotations
 
-from openpaisdk.constants import OUTPUT_FOLDER, RUNTIME_FOLDER, VERSION
+from openpaisdk.constants import HDFS_HINT, OUTPUT_FOLDER, RUNTIME_FOLDER, VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def find_storage(cluster: Cluster, *, is_needed: bool) -> str | None:
     if is_needed:
         raise ConfigError(
             f"jobs on cluster {cluster.alias!r} cannot reach the storage {uri!r}, a WebHDFS is wanted",
-            hint="opai cluster attach-hdfs --storage-alias hdfs --web-hdfs-uri http://host:9870 --default",
+            hint=HDFS_HINT,
         )
     return None
 

@@ -83,7 +83,7 @@ def _prepare_code(job: Job, recipe: dict[str, Any], prepared: Prepared) -> list[
     elif had_code:
         raise SourceError(
             f"job {job.name!r} needs the sources of the job that its document comes from",
-            hint="opai job clone takes them along; in Python, job.take_code_from(cluster, name)",
+            hint="in Python, job.take_code_from(cluster, name) takes them along",
         )
     else:
         return []

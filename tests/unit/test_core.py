@@ -614,7 +614,7 @@ def test_the_storage_of_a_cluster_is_chosen(opened: Any, options: Any, alias: An
 def test_a_cluster_without_storage_says_what_to_do(cluster: Cluster) -> None:
     with pytest.raises(ConfigError, match="no storage is known") as caught:
         cluster.storage()
-    assert "attach-hdfs" in str(caught.value.hint)
+    assert "--hdfs-web-uri" in str(caught.value.hint)
     with pytest.raises(ConfigError, match="no storage 's'"):
         cluster.storage("s")
 

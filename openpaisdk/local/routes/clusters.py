@@ -64,7 +64,7 @@ class ClusterRoutes:
         raise ApiError(
             400,
             "NotImplementedError",
-            "virtual clusters are declared with: opai local start --vc NAME=CPU:GPU:MEM",
+            "virtual clusters are not changed over the API",
         )
 
     async def sku_types(self, request: Request) -> Response:

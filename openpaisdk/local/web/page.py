@@ -84,7 +84,7 @@ def stranger_page() -> str:
     """Return the page for browsers that nobody let in."""
     text = (
         "<h1>OpenPAI, embedded cluster</h1><p>This page opens by a link that works once: "
-        "<code>opai job open &lt;job-name&gt;</code> makes one.</p>"
+        "<code>opai job status &lt;job-name&gt;</code> makes one.</p>"
     )
     return _page("OpenPAI", text, refresh=False)
 

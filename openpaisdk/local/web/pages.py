@@ -78,7 +78,7 @@ class PageRoutes:
             return Response(status_code=204, headers=self._headers)
         session = self._sessions.redeem(request.query_params["code"])
         if session is None:
-            text = "This link was used before or is too old. Make a new one with: opai job open"
+            text = "This link was used before or is too old. Make a new one with: opai job status"
             return self._html(page.message_page("The link is not valid any more", text), 401)
         headers["set-cookie"] = self._sessions.set_cookie(session)
         return Response(status_code=303, headers=headers)

@@ -70,7 +70,7 @@ def test_only_what_still_changes_loads_itself_again():
 
 
 def test_strangers_learn_nothing():
-    assert "opai job open" in page.stranger_page()
+    assert "opai job status" in page.stranger_page()
 
 
 def test_an_empty_list_says_so():
