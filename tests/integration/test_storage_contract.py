@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""The embedded cluster's storage passes the suite of all storages."""
+
+from __future__ import annotations
+
+import pytest
+
+from openpaisdk._secret import Secret
+from openpaisdk.storage.base import Storage
+from openpaisdk.storage.hdfs import HdfsStorage
+from tests.contract.storage import StorageContract
+
+pytestmark = pytest.mark.integration
+
+
+class TestEmbeddedStorage(StorageContract):
+    """Through WebHDFS, as every client gets there."""
+
+    @pytest.fixture
+    def storage(self, local_server) -> Storage:  # type: ignore[no-untyped-def]
+        server = local_server
+        return HdfsStorage(server.uri, token=Secret(server.token))
+
+    @pytest.fixture
+    def root(self, storage: Storage, request: pytest.FixtureRequest) -> str:
+        folder = f"/contract/{abs(hash(request.node.name))}"
+        storage.mkdir(folder)
+        return folder
