@@ -17,14 +17,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from openpaisdk.errors import JobExistsError, LocalClusterError
-from openpaisdk.local.records import (
-    AttemptRecord,
-    EventRecord,
-    JobQuery,
-    JobRecord,
-    Outcome,
-    SubState,
-    TaskRecord,
+from openpaisdk.local.records import AttemptRecord, EventRecord, JobQuery, JobRecord, TaskRecord
+from openpaisdk.local.rows import (
+    ATTEMPT_COLUMNS,
+    JOB_COLUMNS,
+    TASK_COLUMNS,
+    attempt_of,
+    attempt_values,
+    conditions_of,
+    job_of,
+    job_values,
+    job_with_outcome_of,
+    order_of,
+    task_of,
+    task_values,
 )
 
 SCHEMA_VERSION = 1
@@ -66,30 +72,6 @@ CREATE TABLE events (
 CREATE INDEX events_by_job ON events (job_id, id);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-
-_JOB_COLUMNS = (
-    "id, user, name, sub_state, stop_requested, virtual_cluster, priority, submitted_ms, created_ms, "
-    "launched_ms, completed_ms, attempt_id, counted_retries, retry_at_ms, total_gpu, total_tasks, "
-    "total_roles, tags, exit_code"
-)
-_ATTEMPT_COLUMNS = "job_id, attempt_id, uid, sub_state, created_ms, launched_ms, completed_ms, outcome"
-_TASK_COLUMNS = (
-    "job_id, job_attempt_id, role, task_index, attempt_id, counted_retries, pod_uid, sub_state, created_ms, "
-    "launched_ms, completed_ms, ports, gpus, pid, outcome"
-)
-_ORDER_COLUMNS = {
-    "jobName": "name",
-    "submissionTime": "id",
-    "username": "user",
-    "vc": "virtual_cluster",
-    "retries": "coalesce(attempt_id, 0)",
-    "totalTaskNumber": "total_tasks",
-    "totalGpuNumber": "total_gpu",
-    "state": "state",
-    "completionTime": "completed_ms",
-    "jobPriority": "priority",
-}
-_NULLABLE_ORDERS = ("completionTime", "jobPriority")
 
 
 class JobStore:
@@ -269,33 +251,10 @@ class JobStore:
 
     def save_job(self, job: JobRecord) -> None:
         """Write the job as it is now."""
-        outcome = job.outcome
         self._write(
             ("jobs", job.id),
             "INSERT OR REPLACE INTO jobs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                job.id,
-                job.user,
-                job.name,
-                job.sub_state.value,
-                job.state.value,
-                int(job.stop_requested),
-                job.virtual_cluster,
-                job.priority,
-                job.submitted_ms,
-                job.created_ms,
-                job.launched_ms,
-                job.completed_ms,
-                job.attempt_id,
-                job.counted_retries,
-                job.retry_at_ms,
-                job.total_gpu,
-                job.total_tasks,
-                job.total_roles,
-                ",".join(job.tags),
-                outcome.exit_code if outcome else None,
-                _outcome_text(outcome),
-            ),
+            job_values(job),
         )
 
     def save_attempt(self, attempt: AttemptRecord) -> None:
@@ -303,16 +262,7 @@ class JobStore:
         self._write(
             ("attempts", attempt.job_id, attempt.attempt_id),
             "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?,?,?,?)",
-            (
-                attempt.job_id,
-                attempt.attempt_id,
-                attempt.uid,
-                attempt.sub_state.value,
-                attempt.created_ms,
-                attempt.launched_ms,
-                attempt.completed_ms,
-                _outcome_text(attempt.outcome),
-            ),
+            attempt_values(attempt),
         )
 
     def save_task(self, task: TaskRecord) -> None:
@@ -320,23 +270,7 @@ class JobStore:
         self._write(
             ("tasks", task.job_id, task.job_attempt_id, task.role, task.index, task.attempt_id),
             "INSERT OR REPLACE INTO tasks VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                task.job_id,
-                task.job_attempt_id,
-                task.role,
-                task.index,
-                task.attempt_id,
-                task.counted_retries,
-                task.pod_uid,
-                task.sub_state.value,
-                task.created_ms,
-                task.launched_ms,
-                task.completed_ms,
-                json.dumps(task.ports),
-                ",".join(map(str, task.gpus)),
-                task.pid,
-                _outcome_text(task.outcome),
-            ),
+            task_values(task),
         )
 
     def add_event(self, event: EventRecord) -> None:
@@ -375,33 +309,26 @@ class JobStore:
     def job(self, user: str, name: str) -> JobRecord | None:
         """Return a job with its whole outcome, or ``None``."""
         rows = self._read(
-            f"SELECT {_JOB_COLUMNS}, outcome FROM jobs WHERE user = ? AND name = ?", (user, name)
+            f"SELECT {JOB_COLUMNS}, outcome FROM jobs WHERE user = ? AND name = ?", (user, name)
         )
-        return _job_with_outcome(rows[0]) if rows else None
+        return job_with_outcome_of(rows[0]) if rows else None
 
     def open_jobs(self) -> list[JobRecord]:
         """Return all jobs that are not over, oldest first."""
-        rows = self._read(f"SELECT {_JOB_COLUMNS}, outcome FROM jobs WHERE completed_ms IS NULL ORDER BY id")
-        return [_job_with_outcome(row) for row in rows]
+        rows = self._read(f"SELECT {JOB_COLUMNS}, outcome FROM jobs WHERE completed_ms IS NULL ORDER BY id")
+        return [job_with_outcome_of(row) for row in rows]
 
     def jobs(self, query: JobQuery) -> tuple[list[JobRecord], int | None]:
         """Return the jobs of a query, and how many there are without paging when the query asks for it."""
-        where, values = _conditions(query)
-        order = _ORDER_COLUMNS.get(query.order_by, "id")
-        direction = "DESC" if query.descending else "ASC"
-        nulls = ""
-        if query.order_by in _NULLABLE_ORDERS:
-            nulls = " NULLS FIRST" if query.descending else " NULLS LAST"
-        tie = "" if order == "id" else ", id DESC"
+        where, values = conditions_of(query)
         rows = self._read(
-            f"SELECT {_JOB_COLUMNS} FROM jobs{where} "
-            f"ORDER BY {order} {direction}{nulls}{tie} LIMIT ? OFFSET ?",
+            f"SELECT {JOB_COLUMNS} FROM jobs{where} ORDER BY {order_of(query)} LIMIT ? OFFSET ?",
             (*values, query.limit, query.offset),
         )
         total = None
         if query.with_total_count:
             ((total,),) = self._read(f"SELECT count(*) FROM jobs{where}", values)
-        return [_job(row) for row in rows], total
+        return [job_of(row) for row in rows], total
 
     def counts_by_state(self) -> dict[str, int]:
         """Return how many jobs are in each state."""
@@ -416,18 +343,18 @@ class JobStore:
     def attempts(self, job_id: int) -> list[AttemptRecord]:
         """Return the attempts of a job in order."""
         rows = self._read(
-            f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE job_id = ? ORDER BY attempt_id", (job_id,)
+            f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE job_id = ? ORDER BY attempt_id", (job_id,)
         )
-        return [_attempt(row) for row in rows]
+        return [attempt_of(row) for row in rows]
 
     def tasks(self, job_id: int, job_attempt_id: int) -> list[TaskRecord]:
         """Return every task attempt of a job attempt, by role, index and attempt."""
         rows = self._read(
-            f"SELECT {_TASK_COLUMNS} FROM tasks WHERE job_id = ? AND job_attempt_id = ? "
+            f"SELECT {TASK_COLUMNS} FROM tasks WHERE job_id = ? AND job_attempt_id = ? "
             "ORDER BY role, task_index, attempt_id",
             (job_id, job_attempt_id),
         )
-        return [_task(row) for row in rows]
+        return [task_of(row) for row in rows]
 
     def events(self, job_id: int, type_: str | None = None) -> list[EventRecord]:
         """Return the events of a job, newest first."""
@@ -439,123 +366,3 @@ class JobStore:
         )
         names = ("job_id", "at_ms", "type", "reason", "message", "role", "index", "pod_uid")
         return [EventRecord(**dict(zip(names, row, strict=True))) for row in rows]
-
-
-def _conditions(query: JobQuery) -> tuple[str, list[Any]]:
-    conditions: list[str] = []
-    values: list[Any] = []
-
-    def any_of(column: str, choices: Iterable[str]) -> None:
-        chosen = list(choices)
-        if chosen:
-            conditions.append(f"{column} IN ({','.join('?' * len(chosen))})")
-            values.extend(chosen)
-
-    any_of("user", query.users)
-    any_of("virtual_cluster", query.virtual_clusters)
-    any_of("state", query.states)
-    keyword: list[str] = []
-    if query.keyword is not None:
-        keyword = [f"%{query.keyword}%"] * 3
-    keyword_text = "(user LIKE ? OR name LIKE ? OR virtual_cluster LIKE ?)"
-    if query.priorities:
-        named = [priority for priority in query.priorities if priority != "default"]
-        alternatives = [f"priority IN ({','.join('?' * len(named))})"] if named else []
-        choices: list[str] = list(named)
-        if "default" in query.priorities:
-            alternatives.append("priority IS NULL")
-            if keyword:  # the real server joins these two by OR (rest-api-v2 §5.2)
-                alternatives.append(keyword_text)
-                choices += keyword
-                keyword = []
-        conditions.append(f"({' OR '.join(alternatives)})")
-        values.extend(choices)
-    if keyword:
-        conditions.append(keyword_text)
-        values.extend(keyword)
-    for tags, negation in ((query.tags_contain, ""), (query.tags_not_contain, "NOT ")):
-        if tags:
-            conditions.append(
-                f"{negation}({' OR '.join(['instr(?, ?) > 0'.replace('?', _TAGS, 1)] * len(tags))})"
-            )
-            values.extend(f",{tag}," for tag in tags)
-    return (f" WHERE {' AND '.join(conditions)}" if conditions else ""), values
-
-
-_TAGS = "',' || tags || ','"
-
-
-def _outcome_text(outcome: Outcome | None) -> str | None:
-    if outcome is None:
-        return None
-    return json.dumps({name: getattr(outcome, name) for name in _OUTCOME_FIELDS}, ensure_ascii=False)
-
-
-_OUTCOME_FIELDS = tuple(Outcome.__dataclass_fields__)
-
-
-def _outcome(text: str | None) -> Outcome | None:
-    return None if text is None else Outcome(**json.loads(text))
-
-
-def _job(row: tuple[Any, ...]) -> JobRecord:
-    return JobRecord(
-        id=row[0],
-        user=row[1],
-        name=row[2],
-        sub_state=SubState(row[3]),
-        stop_requested=bool(row[4]),
-        virtual_cluster=row[5],
-        priority=row[6],
-        submitted_ms=row[7],
-        created_ms=row[8],
-        launched_ms=row[9],
-        completed_ms=row[10],
-        attempt_id=row[11],
-        counted_retries=row[12],
-        retry_at_ms=row[13],
-        total_gpu=row[14],
-        total_tasks=row[15],
-        total_roles=row[16],
-        tags=tuple(row[17].split(",")) if row[17] else (),
-        outcome=None if row[18] is None else Outcome(exit_code=row[18]),
-    )
-
-
-def _job_with_outcome(row: tuple[Any, ...]) -> JobRecord:
-    job = _job(row)
-    job.outcome = _outcome(row[19])
-    return job
-
-
-def _attempt(row: tuple[Any, ...]) -> AttemptRecord:
-    return AttemptRecord(
-        job_id=row[0],
-        attempt_id=row[1],
-        uid=row[2],
-        sub_state=SubState(row[3]),
-        created_ms=row[4],
-        launched_ms=row[5],
-        completed_ms=row[6],
-        outcome=_outcome(row[7]),
-    )
-
-
-def _task(row: tuple[Any, ...]) -> TaskRecord:
-    return TaskRecord(
-        job_id=row[0],
-        job_attempt_id=row[1],
-        role=row[2],
-        index=row[3],
-        attempt_id=row[4],
-        counted_retries=row[5],
-        pod_uid=row[6],
-        sub_state=SubState(row[7]),
-        created_ms=row[8],
-        launched_ms=row[9],
-        completed_ms=row[10],
-        ports=json.loads(row[11]),
-        gpus=tuple(int(number) for number in row[12].split(",") if number),
-        pid=row[13],
-        outcome=_outcome(row[14]),
-    )
