@@ -8,17 +8,17 @@ from typing import NoReturn
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from openpaisdk.local.api.extension_routes import ExtensionRoutes
+from openpaisdk.local.api.gate import Gate
+from openpaisdk.local.api.log_routes import LogRoutes
+from openpaisdk.local.api.routes.accounts import AccountRoutes
+from openpaisdk.local.api.routes.attempts import AttemptRoutes
+from openpaisdk.local.api.routes.clusters import ClusterRoutes
+from openpaisdk.local.api.routes.jobs import JobRoutes
 from openpaisdk.local.api_error import no_api
-from openpaisdk.local.extension_routes import ExtensionRoutes
-from openpaisdk.local.gate import Gate
-from openpaisdk.local.log_routes import LogRoutes
-from openpaisdk.local.routes.accounts import AccountRoutes
-from openpaisdk.local.routes.attempts import AttemptRoutes
-from openpaisdk.local.routes.clusters import ClusterRoutes
-from openpaisdk.local.routes.jobs import JobRoutes
+from openpaisdk.local.files.webhdfs import WEBHDFS_PREFIX, WebHdfs
 from openpaisdk.local.services import Services
 from openpaisdk.local.web.pages import PageRoutes
-from openpaisdk.local.webhdfs import WEBHDFS_PREFIX, WebHdfs
 
 
 def build_app(services: Services) -> ASGIApp:

@@ -21,12 +21,12 @@ from starlette.types import ASGIApp
 from openpaisdk._files import read_json, replace_json
 from openpaisdk.constants import VERSION
 from openpaisdk.errors import ConfigError, LocalClusterError
+from openpaisdk.local.access.users import AccountStore
 from openpaisdk.local.app import build_app
 from openpaisdk.local.hardware import usable_cpus, usable_memory_mb, visible_gpus
 from openpaisdk.local.home import LocalHome
 from openpaisdk.local.records import Machine
 from openpaisdk.local.services import Services
-from openpaisdk.local.users import AccountStore
 
 HOME_CHECK_S = 30.0
 """How often the server looks whether its home is still its own."""
@@ -167,9 +167,9 @@ class _Server:
             self._write_stopped(content)
 
     def _make_services(self, port: int) -> Services:
-        from openpaisdk.local.executors.process import ProcessExecutor
-        from openpaisdk.local.scheduler import Scheduler
-        from openpaisdk.local.store import JobStore
+        from openpaisdk.local.jobs.executors.process import ProcessExecutor
+        from openpaisdk.local.jobs.scheduler import Scheduler
+        from openpaisdk.local.jobs.store import JobStore
 
         home, machine = self._home, machine_of(self._settings)
         accounts = AccountStore(os.path.join(home.folder, "accounts.db"))

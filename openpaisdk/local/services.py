@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from openpaisdk.local.auth import Authenticator, Permits
-from openpaisdk.local.users import AccountStore
-from openpaisdk.local.web.sessions import PageSessions
+from openpaisdk.local.access.auth import Authenticator, Permits
+from openpaisdk.local.access.sessions import PageSessions
+from openpaisdk.local.access.users import AccountStore
 
 if TYPE_CHECKING:
     from openpaisdk.local.home import LocalHome
+    from openpaisdk.local.jobs.scheduler import Scheduler
     from openpaisdk.local.records import Machine
-    from openpaisdk.local.scheduler import Scheduler
 
 
 @dataclass(kw_only=True)

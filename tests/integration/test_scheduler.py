@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from openpaisdk.errors import JobExistsError
-from openpaisdk.local.executors.process import ProcessExecutor
 from openpaisdk.local.home import LocalHome
+from openpaisdk.local.jobs.executors.process import ProcessExecutor
+from openpaisdk.local.jobs.scheduler import Scheduler, TooLargeError
+from openpaisdk.local.jobs.store import JobStore
+from openpaisdk.local.jobs.watch import PORTABLE_VARIABLE
 from openpaisdk.local.records import JobRecord, JobState, Machine
-from openpaisdk.local.scheduler import Scheduler, TooLargeError
-from openpaisdk.local.store import JobStore
-from openpaisdk.local.watch import PORTABLE_VARIABLE
 from openpaisdk.spec.codec import job_spec_from_document
 from openpaisdk.spec.model import JobSpec
 

@@ -118,10 +118,15 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.connections = 0
+        self.hung_up = threading.Semaphore(0)
         self.go_on = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass
+
+    def close_request(self, request: Any) -> None:
+        super().close_request(request)
+        self.hung_up.release()
 
     @property
     def uri(self) -> str:
@@ -197,6 +202,7 @@ def test_connections_are_kept(get: Any, server: Server) -> None:
 def test_a_connection_that_was_closed_while_idle_is_replaced(get: Any, server: Server) -> None:
     for _ in range(3):
         assert get("/hang-up").text() == "last words"
+        assert server.hung_up.acquire(timeout=10)
     assert get("/echo", "POST", body=b"x").text() == "x"
 
 

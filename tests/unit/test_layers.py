@@ -119,3 +119,41 @@ def test_a_module_imports_only_from_below(module, path):
 def test_the_check_sees_upward_and_sideways_imports(module, source, wrong):
     found = imports(module, Path("x.py"), source)
     assert {other for other in found if not may_import(part_of(module), other)} == wrong
+
+
+LOCAL_LAYERS = {
+    "home": 0,
+    "records": 0,
+    "hardware": 0,
+    "api_error": 0,
+    "jobs": 1,
+    "access": 1,
+    "services": 2,
+    "departure": 3,
+    "routing": 4,
+    "api": 5,
+    "files": 5,
+    "web": 5,
+    "app": 6,
+    "server": 7,
+    "daemon": 8,
+    "__main__": 9,
+}
+"""The same rule inside the embedded cluster: its jobs know nothing of HTTP, its HTTP parts not each other."""
+
+
+def local_modules() -> list[tuple[str, Path]]:
+    return [(module, path) for module, path in modules() if module.startswith("openpaisdk.local.")]
+
+
+@pytest.mark.parametrize(("module", "path"), local_modules(), ids=[name for name, _ in local_modules()])
+def test_the_embedded_cluster_has_layers_too(module, path):
+    part = module.split(".")[2]
+    wrong = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        name = getattr(node, "module", None) if isinstance(node, ast.ImportFrom) else None
+        if name and name.startswith("openpaisdk.local."):
+            other = name.split(".")[2]
+            if other != part and LOCAL_LAYERS[other] >= LOCAL_LAYERS[part]:
+                wrong.add(other)
+    assert not wrong, f"{module} imports {', '.join(sorted(wrong))}"

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from openpaisdk.local.records import JobQuery, TaskRecord
-from openpaisdk.local.routes.routing import ApiRoute
+from openpaisdk.local.routing import ApiRoute
 from openpaisdk.local.services import Services
 from openpaisdk.local.web import page
 

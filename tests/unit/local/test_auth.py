@@ -11,10 +11,10 @@ import stat
 import pytest
 
 from openpaisdk.errors import UsageError
-from openpaisdk.local import auth, users
+from openpaisdk.local.access import auth, users
+from openpaisdk.local.access.sessions import PageSessions
+from openpaisdk.local.access.users import APPLICATION, OWNER, USER, AccountStore
 from openpaisdk.local.api_error import ApiError
-from openpaisdk.local.users import APPLICATION, OWNER, USER, AccountStore
-from openpaisdk.local.web.sessions import PageSessions
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_a_cookie_is_kept_from_scripts_and_other_sites():
 
 
 def test_links_and_sessions_end(monkeypatch):
-    from openpaisdk.local.web import sessions as module
+    from openpaisdk.local.access import sessions as module
 
     sessions = PageSessions("http://127.0.0.1:1")
     link, other = (sessions.make_link("alice", "/").rpartition("=")[2] for _ in range(2))
@@ -263,7 +263,7 @@ def test_other_cookies_let_nobody_in(header):
 
 
 def test_old_links_are_forgotten_when_there_are_many(monkeypatch):
-    from openpaisdk.local.web import sessions as module
+    from openpaisdk.local.access import sessions as module
 
     monkeypatch.setattr(module, "OPEN_LINKS_MAX", 2)
     sessions = PageSessions("http://127.0.0.1:1")

@@ -10,10 +10,10 @@ import json
 
 import pytest
 
-from openpaisdk.local import log_pieces
-from openpaisdk.local.follow import Follower, is_wanted
-from openpaisdk.local.log_pieces import LogStream, incomplete_bytes, tail_position
-from openpaisdk.local.places import Places
+from openpaisdk.local.api import log_pieces
+from openpaisdk.local.api.follow import Follower, is_wanted
+from openpaisdk.local.api.log_pieces import LogStream, incomplete_bytes, tail_position
+from openpaisdk.local.api.places import Places
 from openpaisdk.local.records import AttemptRecord, JobRecord, Outcome, SubState, TaskRecord
 
 

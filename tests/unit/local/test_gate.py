@@ -9,8 +9,8 @@ import logging
 
 import pytest
 
+from openpaisdk.local.api.gate import Gate
 from openpaisdk.local.api_error import ApiError
-from openpaisdk.local.gate import Gate
 
 PORT = 4321
 

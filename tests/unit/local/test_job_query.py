@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
+from openpaisdk.local.api.routes.job_query import ORDER_FIELDS, parse_job_query
 from openpaisdk.local.api_error import ApiError
 from openpaisdk.local.records import JobQuery
-from openpaisdk.local.routes.job_query import ORDER_FIELDS, parse_job_query
 
 
 def test_nothing_asked_for_is_the_default():

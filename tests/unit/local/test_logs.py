@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openpaisdk.local.home import TaskFiles
-from openpaisdk.local.logs import MergeOrder, TaskLog
+from openpaisdk.local.jobs.logs import MergeOrder, TaskLog
 
 
 @pytest.fixture

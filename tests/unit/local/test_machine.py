@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from openpaisdk.local.machine import (
+from openpaisdk.local.jobs.machine import (
     CONFLICT_DELAY_S,
     Action,
     Admitted,

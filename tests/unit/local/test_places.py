@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from openpaisdk.local.places import Places
+from openpaisdk.local.api.places import Places
 
 
 def test_places_are_read_as_a_client_sends_them():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from openpaisdk.local import replies
+from openpaisdk.local.api import replies
 from openpaisdk.local.records import AttemptRecord, EventRecord, JobRecord, Outcome, SubState, TaskRecord
 
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus" / "rest" / "transcripts.json"

@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from openpaisdk.errors import JobExistsError, LocalClusterError
+from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.records import (
     AttemptRecord,
     EventRecord,
@@ -20,12 +22,13 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
-from openpaisdk.local.store import JobStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> JobStore:
-    return JobStore(str(tmp_path / "cluster.db"))
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    store = JobStore(str(tmp_path / "cluster.db"))
+    yield store
+    store.close()
 
 
 def add(store: JobStore, name: str, **fields: object) -> JobRecord:
@@ -93,12 +96,12 @@ def test_everything_is_there_after_closing_and_opening(tmp_path: Path) -> None:
     assert names(second) == ["j"]
     assert second.fact("uid", "other") == fact
     assert [job.name for job in second.open_jobs()] == ["j"]
+    second.close()
 
 
-def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:
-    path = tmp_path / "cluster.db"
-    add(JobStore(str(path)), "j")
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+def test_the_database_is_its_owners_alone(store: JobStore) -> None:
+    add(store, "j")
+    assert stat.S_IMODE(os.stat(store.path).st_mode) == 0o600
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:

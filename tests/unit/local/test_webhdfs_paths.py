@@ -8,11 +8,11 @@ import stat
 
 import pytest
 
-from openpaisdk.local.auth import Identity
-from openpaisdk.local.hdfs_errors import RemoteError, from_os_error
-from openpaisdk.local.storage_tree import ASIDE_FOLDER, StorageTree, clean_path, delete_tree
-from openpaisdk.local.users import ATTEMPT, USER, Token
-from openpaisdk.local.webhdfs import check_access
+from openpaisdk.local.access.auth import Identity
+from openpaisdk.local.access.users import ATTEMPT, USER, Token
+from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error
+from openpaisdk.local.files.storage_tree import ASIDE_FOLDER, StorageTree, clean_path, delete_tree
+from openpaisdk.local.files.webhdfs import check_access
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import Any
 
 from starlette.requests import Request
 
+from openpaisdk.local.access.users import APPLICATION, ATTEMPT, AccountStore, Token
 from openpaisdk.local.api_error import ApiError, forbidden
-from openpaisdk.local.users import APPLICATION, ATTEMPT, AccountStore, Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

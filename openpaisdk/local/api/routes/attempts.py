@@ -6,11 +6,11 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from openpaisdk.local import replies
+from openpaisdk.local.api import replies
+from openpaisdk.local.api.routes.jobs import find_job
 from openpaisdk.local.api_error import ApiError, no_job
 from openpaisdk.local.records import AttemptRecord, JobRecord, TaskRecord
-from openpaisdk.local.routes.jobs import find_job
-from openpaisdk.local.routes.routing import ApiRoute, JsonReply
+from openpaisdk.local.routing import ApiRoute, JsonReply
 from openpaisdk.local.services import Services
 
 

@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from openpaisdk.constants import EXTENSION_PREFIX, VERSION
+from openpaisdk.local.api.follow import STREAMS, Follower, FollowReply, is_wanted
+from openpaisdk.local.api.places import Places
+from openpaisdk.local.api.replies import user_exit_code
+from openpaisdk.local.api.routes.jobs import find_framework
 from openpaisdk.local.api_error import forbidden, invalid_parameters, no_job
 from openpaisdk.local.departure import Departure
-from openpaisdk.local.follow import STREAMS, Follower, FollowReply, is_wanted
-from openpaisdk.local.places import Places
 from openpaisdk.local.records import JobRecord
-from openpaisdk.local.replies import user_exit_code
-from openpaisdk.local.routes.jobs import find_framework
-from openpaisdk.local.routes.routing import ApiRoute, JsonReply, field_error, read_values, text_field
+from openpaisdk.local.routing import ApiRoute, JsonReply, field_error, read_values, text_field
 from openpaisdk.local.services import Services
 
 _WAIT_MAX_S = 3600.0

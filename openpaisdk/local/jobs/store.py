@@ -17,8 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from openpaisdk.errors import JobExistsError, LocalClusterError
-from openpaisdk.local.records import AttemptRecord, EventRecord, JobQuery, JobRecord, TaskRecord
-from openpaisdk.local.rows import (
+from openpaisdk.local.jobs.rows import (
     ATTEMPT_COLUMNS,
     JOB_COLUMNS,
     TASK_COLUMNS,
@@ -32,6 +31,7 @@ from openpaisdk.local.rows import (
     task_of,
     task_values,
 )
+from openpaisdk.local.records import AttemptRecord, EventRecord, JobQuery, JobRecord, TaskRecord
 
 SCHEMA_VERSION = 1
 MEMORY = ":memory:"
@@ -106,17 +106,19 @@ class JobStore:
         if self.path != MEMORY:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute(
-            "PRAGMA case_sensitive_like=ON"
-        )  # as the real server's database (rest-api-v2 §5.2)
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
-        elif version != SCHEMA_VERSION:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            # Searches mind the case, as in the real server's database (rest-api-v2 §5.2).
+            connection.execute("PRAGMA case_sensitive_like=ON")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
+            elif version != SCHEMA_VERSION:
+                raise sqlite3.DatabaseError(f"its format is {version}, this program writes {SCHEMA_VERSION}")
+        except BaseException:
             connection.close()
-            raise sqlite3.DatabaseError(f"its format is {version}, this program writes {SCHEMA_VERSION}")
+            raise
         return connection
 
     def close(self) -> None:

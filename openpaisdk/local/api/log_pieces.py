@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from openpaisdk.local.records import TaskRecord
 
 if TYPE_CHECKING:
-    from openpaisdk.local.logs import TaskLog
+    from openpaisdk.local.jobs.logs import TaskLog
 
 PIECE_BYTES = 64 * 1024
 

@@ -24,7 +24,7 @@ from enum import Enum
 
 from openpaisdk.errors import LocalClusterError
 from openpaisdk.local.home import LocalHome, TaskFiles
-from openpaisdk.local.watch import become_subreaper, open_process_watcher
+from openpaisdk.local.jobs.watch import become_subreaper, open_process_watcher
 
 _SUPERVISOR = """\
 umask 022

@@ -8,9 +8,9 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from openpaisdk.local import replies
+from openpaisdk.local.api import replies
 from openpaisdk.local.api_error import ApiError, forbidden, invalid_parameters
-from openpaisdk.local.routes.routing import ApiRoute, JsonReply
+from openpaisdk.local.routing import ApiRoute, JsonReply
 from openpaisdk.local.services import Services
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")

@@ -43,11 +43,6 @@ def stable_uid(*parts: object) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def to_json(value: Any) -> bytes:
-    """Return a body as compact JSON."""
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
 def log_path(framework: str, task: TaskRecord) -> str:
     """Return where a task attempt's logs are listed, ``containerLog`` of the replies."""
     return (

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openpaisdk.constants import EXTRAS_KEY
-from openpaisdk.local.admission import Request
 from openpaisdk.local.home import TaskFiles
-from openpaisdk.local.logs import TaskLog
-from openpaisdk.local.machine import Ending, JobStatus, Policy, RolePolicy, TaskKey
+from openpaisdk.local.jobs.admission import Request
+from openpaisdk.local.jobs.logs import TaskLog
+from openpaisdk.local.jobs.machine import Ending, JobStatus, Policy, RolePolicy, TaskKey
 from openpaisdk.local.records import AttemptRecord, JobRecord, TaskRecord
 from openpaisdk.spec.model import JobSpec, TaskRole
 

@@ -15,9 +15,13 @@ from starlette.types import Scope
 
 from openpaisdk.constants import BODY_LIMIT_BYTES
 from openpaisdk.local.api_error import ApiError, invalid_parameters
-from openpaisdk.local.replies import to_json
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def to_json(value: Any) -> bytes:
+    """Return a body as compact JSON."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 class ApiRoute(Route):

@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from openpaisdk.errors import OpenPaiError, SpecError
-from openpaisdk.local.admission import Pool, Request
-from openpaisdk.local.executors.process import ProcessExecutor
 from openpaisdk.local.home import LocalHome, TaskFiles
-from openpaisdk.local.launch import Launcher
-from openpaisdk.local.live import LiveJob, RunningTask
-from openpaisdk.local.logs import TaskLog
-from openpaisdk.local.machine import (
+from openpaisdk.local.jobs.admission import Pool, Request
+from openpaisdk.local.jobs.executors.process import ProcessExecutor
+from openpaisdk.local.jobs.launch import Launcher
+from openpaisdk.local.jobs.live import LiveJob, RunningTask
+from openpaisdk.local.jobs.logs import TaskLog
+from openpaisdk.local.jobs.machine import (
     Action,
     BeginAttempt,
     CompleteAttempt,
@@ -41,7 +41,9 @@ from openpaisdk.local.machine import (
     TaskKey,
     step,
 )
-from openpaisdk.local.outputs import has_entries, has_outputs, store_outputs
+from openpaisdk.local.jobs.outputs import has_entries, has_outputs, store_outputs
+from openpaisdk.local.jobs.store import JobStore
+from openpaisdk.local.jobs.watch import open_file_watcher
 from openpaisdk.local.records import (
     COMPLETION_CODE,
     AttemptRecord,
@@ -52,8 +54,6 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
-from openpaisdk.local.store import JobStore
-from openpaisdk.local.watch import open_file_watcher
 from openpaisdk.spec.exit_codes import task_exit_code
 from openpaisdk.spec.ports import task_ports
 

@@ -14,7 +14,7 @@ import shutil
 import stat
 from typing import Any
 
-from openpaisdk.local.hdfs_errors import RemoteError, from_os_error, illegal
+from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error, illegal
 
 ASIDE_FOLDER = ".uploads"
 """At the root of the storage, never shown: files on their way in, trees on their way out."""

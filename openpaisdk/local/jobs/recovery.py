@@ -11,15 +11,15 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from openpaisdk.local.admission import Request
-from openpaisdk.local.executors.process import ProcessExecutor, Trace
 from openpaisdk.local.home import LocalHome
-from openpaisdk.local.launch import Launcher
-from openpaisdk.local.lifecycle import Lifecycle, now_ms
-from openpaisdk.local.live import LiveJob, load_secrets, policy_of, stored_ending, with_unique_roles
-from openpaisdk.local.machine import JobStatus, Phase, StopRequested, TaskKey, TaskStatus
+from openpaisdk.local.jobs.admission import Request
+from openpaisdk.local.jobs.executors.process import ProcessExecutor, Trace
+from openpaisdk.local.jobs.launch import Launcher
+from openpaisdk.local.jobs.lifecycle import Lifecycle, now_ms
+from openpaisdk.local.jobs.live import LiveJob, load_secrets, policy_of, stored_ending, with_unique_roles
+from openpaisdk.local.jobs.machine import JobStatus, Phase, StopRequested, TaskKey, TaskStatus
+from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.records import JobRecord, SubState, TaskRecord
-from openpaisdk.local.store import JobStore
 from openpaisdk.spec.codec import job_spec_from_document
 from openpaisdk.spec.ports import task_ports
 

@@ -17,12 +17,12 @@ from openpaisdk.constants import (
     TOKEN_FILE_VARIABLE,
     WORKSPACE_VARIABLE,
 )
-from openpaisdk.local.executors.process import Launch, write_private
 from openpaisdk.local.home import LocalHome, TaskFiles
-from openpaisdk.local.live import LiveJob
-from openpaisdk.local.machine import TaskKey
+from openpaisdk.local.jobs.executors.process import Launch, write_private
+from openpaisdk.local.jobs.live import LiveJob
+from openpaisdk.local.jobs.machine import TaskKey
+from openpaisdk.local.jobs.task_environment import passed_environment, task_path
 from openpaisdk.local.records import JobRecord, Machine, TaskRecord
-from openpaisdk.local.task_environment import passed_environment, task_path
 from openpaisdk.spec.environment import Placement, TaskIdentity, task_environment
 from openpaisdk.spec.model import JobSpec, TaskRole
 from openpaisdk.spec.plugins import plugin_commands, role_plugins

@@ -17,7 +17,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openpaisdk.local.api_error import ApiError
-from openpaisdk.local.replies import to_json
+from openpaisdk.local.routing import to_json
 
 _log = logging.getLogger("openpaisdk.local")
 

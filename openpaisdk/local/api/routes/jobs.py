@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from openpaisdk.errors import JobExistsError
-from openpaisdk.local import replies
+from openpaisdk.local.access.auth import Identity
+from openpaisdk.local.api import replies
+from openpaisdk.local.api.routes.job_query import parse_job_query
 from openpaisdk.local.api_error import ApiError, forbidden, no_job
-from openpaisdk.local.auth import Identity
 from openpaisdk.local.records import AttemptRecord, JobRecord, TaskRecord
-from openpaisdk.local.routes.job_query import parse_job_query
-from openpaisdk.local.routes.routing import (
+from openpaisdk.local.routing import (
     ApiRoute,
     JsonReply,
     content_type,
@@ -66,7 +66,7 @@ class JobRoutes:
         spec = job_spec_from_document(document)
         if spec.virtual_cluster not in self._services.virtual_clusters():
             raise forbidden(f"User {user} is not allowed to do operation in {spec.virtual_cluster}")
-        from openpaisdk.local.scheduler import TooLargeError
+        from openpaisdk.local.jobs.scheduler import TooLargeError
 
         try:
             job = await self._scheduler.submit(user, spec)

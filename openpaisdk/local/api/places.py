@@ -9,7 +9,7 @@ does not name are sent from their beginning.
 
 from __future__ import annotations
 
-from openpaisdk.local.machine import TaskKey
+from openpaisdk.local.jobs.machine import TaskKey
 
 
 class Places:

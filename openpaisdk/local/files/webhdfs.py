@@ -17,13 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from openpaisdk.local.auth import Identity, identify_token
+from openpaisdk.local.access.auth import Identity, identify_token
+from openpaisdk.local.access.users import ATTEMPT
 from openpaisdk.local.departure import Departure
-from openpaisdk.local.hdfs_errors import RemoteError, denied, from_os_error, illegal
-from openpaisdk.local.routes.routing import JsonReply
+from openpaisdk.local.files.hdfs_errors import RemoteError, denied, from_os_error, illegal
+from openpaisdk.local.files.storage_tree import StorageTree, clean_path, delete_tree
+from openpaisdk.local.routing import JsonReply
 from openpaisdk.local.services import Services
-from openpaisdk.local.storage_tree import StorageTree, clean_path, delete_tree
-from openpaisdk.local.users import ATTEMPT
 
 WEBHDFS_PREFIX = "/webhdfs/v1"
 PIECE_BYTES = 1024**2

@@ -16,14 +16,16 @@ from typing import Any
 
 from openpaisdk._files import replace_file
 from openpaisdk.errors import JobNotFoundError, OpenPaiError
-from openpaisdk.local.admission import NOTHING, Request, refusal, total
-from openpaisdk.local.executors.process import ProcessExecutor
 from openpaisdk.local.home import LocalHome
-from openpaisdk.local.launch import Launcher
-from openpaisdk.local.lifecycle import IMAGE_NOTE, Lifecycle, now_ms
-from openpaisdk.local.live import LiveJob, masked, policy_of, with_unique_roles, without_secrets
-from openpaisdk.local.logs import TaskLog
-from openpaisdk.local.machine import Admitted, JobStatus, TaskKey
+from openpaisdk.local.jobs.admission import NOTHING, Request, refusal, total
+from openpaisdk.local.jobs.executors.process import ProcessExecutor
+from openpaisdk.local.jobs.launch import Launcher
+from openpaisdk.local.jobs.lifecycle import IMAGE_NOTE, Lifecycle, now_ms
+from openpaisdk.local.jobs.live import LiveJob, masked, policy_of, with_unique_roles, without_secrets
+from openpaisdk.local.jobs.logs import TaskLog
+from openpaisdk.local.jobs.machine import Admitted, JobStatus, TaskKey
+from openpaisdk.local.jobs.recovery import Recovery
+from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.records import (
     AttemptRecord,
     EventRecord,
@@ -33,8 +35,6 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
-from openpaisdk.local.recovery import Recovery
-from openpaisdk.local.store import JobStore
 from openpaisdk.spec.codec import job_spec_from_document
 from openpaisdk.spec.model import JobSpec
 from openpaisdk.spec.plugins import role_plugins

@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from openpaisdk.local.api.replies import framework_id
+from openpaisdk.local.api.routes.attempts import find_task_attempts
+from openpaisdk.local.api.routes.jobs import find_job
 from openpaisdk.local.api_error import ApiError
-from openpaisdk.local.logs import TaskLog
+from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.records import JobRecord, TaskRecord
-from openpaisdk.local.replies import framework_id
-from openpaisdk.local.routes.attempts import find_task_attempts
-from openpaisdk.local.routes.jobs import find_job
-from openpaisdk.local.routes.routing import ApiRoute, JsonReply
+from openpaisdk.local.routing import ApiRoute, JsonReply
 from openpaisdk.local.services import Services
 
 TOKEN_LIFETIME_S = 120

@@ -9,9 +9,10 @@ import re
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from openpaisdk.local import replies
+from openpaisdk.local.access.users import APPLICATION, OWNER, PASSWORD_LENGTH_MIN, USER, Account
+from openpaisdk.local.api import replies
 from openpaisdk.local.api_error import ApiError, forbidden, invalid_parameters
-from openpaisdk.local.routes.routing import (
+from openpaisdk.local.routing import (
     ApiRoute,
     JsonReply,
     check_fields,
@@ -20,7 +21,6 @@ from openpaisdk.local.routes.routing import (
     text_field,
 )
 from openpaisdk.local.services import Services
-from openpaisdk.local.users import APPLICATION, OWNER, PASSWORD_LENGTH_MIN, USER, Account
 
 API_VERSION = "v1.8.1"
 """The version of the rest-server whose behaviour is copied."""

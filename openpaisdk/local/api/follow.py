@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from openpaisdk.local.api.log_pieces import LogStream, tail_position
+from openpaisdk.local.api.places import Places
+from openpaisdk.local.api.replies import user_exit_code
 from openpaisdk.local.departure import Departure
-from openpaisdk.local.log_pieces import LogStream, tail_position
-from openpaisdk.local.places import Places
 from openpaisdk.local.records import JobRecord, TaskRecord
-from openpaisdk.local.replies import to_json, user_exit_code
+from openpaisdk.local.routing import to_json
 from openpaisdk.local.services import Services
 from openpaisdk.spec.names import convert_role_name
 
 if TYPE_CHECKING:
-    from openpaisdk.local.logs import TaskLog
-    from openpaisdk.local.scheduler import JobWatch, Scheduler
+    from openpaisdk.local.jobs.logs import TaskLog
+    from openpaisdk.local.jobs.scheduler import JobWatch, Scheduler
 
 STREAMS = ("all", "stdout", "stderr")
 

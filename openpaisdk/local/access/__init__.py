@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Who may use the embedded cluster: accounts, tokens, and the sessions of browsers."""
