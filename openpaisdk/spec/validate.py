@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from openpaisdk.errors import SpecError
-from openpaisdk.spec._cross import find_failures
+from openpaisdk.spec._cross import find_failures, find_failures_beside
 from openpaisdk.spec._problems import ERROR, Problem, structural_problems, write_path
 from openpaisdk.spec._structure import structural_faults
 from openpaisdk.spec._warnings import find_warnings, warn_about_masking
@@ -64,7 +64,9 @@ def validate_document(document: Any, *, marks: Marks | None = None, file: str | 
     """
     faults = structural_faults(document)
     if faults:
-        return _finish(structural_problems(document, faults), marks, file)
+        more = find_failures_beside(document, faults) if isinstance(document, dict) else ()
+        others = [problem for _sentence, problem in more]
+        return _finish([*structural_problems(document, faults), *others], marks, file)
     problems = [problem for _sentence, problem in find_failures(document)]
     return _finish(problems or find_warnings(document), marks, file)
 

@@ -341,3 +341,44 @@ def test_the_wire_form_is_judged_like_any_other_text(minimal):
     del minimal["taskRoles"]["worker"]["instances"]
     _, problems = validate_text(dump_wire(minimal))
     assert [(p["path"], p["line"]) for p in problems] == [("taskRoles.worker.instances", 6)]
+
+
+def test_a_misspelt_reference_is_told_beside_structural_faults():
+    document = {
+        "protocolVersion": 2,
+        "name": "my.job",
+        "type": "job",
+        "prerequisites": [
+            {"type": "dockerimage", "name": "tf_gpu", "uri": "x"},
+            {"type": "dockerimage", "name": "broken"},
+        ],
+        "taskRoles": {
+            "a": {"dockerImage": "tf-gpu", "resourcePerInstance": {"cpu": 1, "memoryMB": 1}},
+            "b": {
+                "dockerImage": "broken",
+                "resourcePerInstance": {"cpu": 1, "memoryMB": 1, "gpu": 0},
+                "commands": ["<% oops"],
+            },
+        },
+    }
+    told = {problem["path"]: problem for problem in validate_document(document)}
+    assert told["taskRoles.a.dockerImage"]["hint"] == "did you mean 'tf_gpu'?"
+    assert "taskRoles.b.dockerImage" not in told, "what it names is there, and has a fault of its own"
+    assert {"name", "prerequisites[1].uri", "taskRoles.a.commands", "taskRoles.b.commands"} <= set(told)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"taskRoles": {}},
+        {"taskRoles": None},
+        {"taskRoles": {"1a": {"dockerImage": [1]}}},
+        {"prerequisites": 5},
+        {"prerequisites": [None, {"name": []}]},
+        {"deployments": [{"taskRoles": 3}, None], "defaults": {"deployment": []}},
+        {"extras": []},
+    ],
+)
+def test_odd_documents_have_problems_and_no_more(change):
+    document = {"protocolVersion": 2, "name": "j", "type": "job", "taskRoles": {"a": None}, **change}
+    assert has_errors(validate_document(document))
