@@ -99,6 +99,17 @@ def test_a_job_is_submitted_awaited_and_described(cluster: Cluster) -> None:
     assert cluster.logs("fails") == "hello\n"
 
 
+def test_a_failed_task_tells_its_commands_own_exit_code(cluster: Cluster) -> None:
+    cluster.submit(document("own-code", "echo 'last words'; exit 42"))
+    assert cluster.wait(["own-code"])[0]["user_exit_code"] == 42
+    [task] = cluster.job_status("own-code")["task_roles"]["main"]
+    assert (task["exit_code"], task["user_exit_code"]) == (255, 42)
+    detail = cluster.job_detail("own-code")
+    [status] = detail["taskRoles"]["main"]["taskStatuses"]
+    assert "last words" in status["containerExitDiagnostics"]
+    assert detail["jobStatus"]["appExitMessages"]["runtime"]["originUserExitCode"] == 42
+
+
 def test_a_job_is_followed_to_its_end(cluster: Cluster) -> None:
     cluster.submit(document("followed", "for i in 1 2 3; do echo line $i; done", "echo ü >&2"))
     events = list(cluster.follow("followed"))

@@ -224,7 +224,8 @@ def test_stop_ends_every_process_also_those_in_a_session_of_their_own(home: Loca
             if not os.environ.get(PORTABLE_VARIABLE):
                 await until(lambda: not os.path.exists(f"/proc/{stray}"))
             else:
-                os.kill(stray, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(stray, signal.SIGKILL)
 
     run(scenario)
 

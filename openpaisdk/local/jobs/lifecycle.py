@@ -41,11 +41,11 @@ from openpaisdk.local.jobs.machine import (
     TaskKey,
     step,
 )
+from openpaisdk.local.jobs.outcomes import killed_outcome, outcome_of
 from openpaisdk.local.jobs.outputs import has_entries, has_outputs, store_outputs
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.jobs.watch import open_file_watcher
 from openpaisdk.local.records import (
-    COMPLETION_CODE,
     AttemptRecord,
     EventRecord,
     JobRecord,
@@ -54,21 +54,15 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
-from openpaisdk.spec.exit_codes import task_exit_code
 from openpaisdk.spec.ports import task_ports
 
 GRACE_S = 10.0
 """How long the processes of a stopped task have between SIGTERM and SIGKILL."""
 IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this machine"
-_LOST_CODE = -1001
 _PORT_CONFLICT_CODE = 253
 _START_FAILED_CODE = -310
 _PLUGIN_FAILED_CODE = 1
 """What any other failure of a real cluster's init container comes to (runtime-environment §4)."""
-_LOG_TAIL_BYTES = 10 * 1024 * 1024
-_REPORT_LINES = 15
-_REPORT_BYTES = 2048
-_KILLED = "Stop to complete current FrameworkAttempt"
 
 
 class Lifecycle:
@@ -330,38 +324,15 @@ class Lifecycle:
         if live.secrets:
             for path in running.files.scripts():
                 os.unlink(path)
-        task.outcome = self._outcome(running, user_code)
+        task.outcome = killed_outcome() if running.kill_wanted else outcome_of(user_code, running.log)
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()
-
-    def _outcome(self, running: RunningTask, user_code: int | None) -> Outcome:
-        if running.kill_wanted:
-            return Outcome(exit_code=COMPLETION_CODE, diagnostics=_KILLED)
-        if user_code is None:
-            reason = "The task's processes are gone and left no exit code"
-            return Outcome(exit_code=_LOST_CODE, diagnostics=reason)
-        if user_code == 0:
-            return Outcome(exit_code=0, diagnostics="Pod succeeded", user_exit_code=0)
-        code = task_exit_code(user_code, lambda: running.log.tail("all", _LOG_TAIL_BYTES))
-        lines = running.log.tail("all", _REPORT_BYTES).decode("utf-8", "replace").splitlines()
-        report = {
-            "exitCode": code,
-            "originUserExitCode": user_code,
-            "errorLogs": {"user": "\n".join(lines[-_REPORT_LINES:]), "platform": ""},
-            "name": "app",
-        }
-        return Outcome(
-            exit_code=code,
-            diagnostics=f"PodFailed: the command ended with exit code {user_code}",
-            user_exit_code=user_code,
-            runtime=report,
-        )
 
     def _complete_task(self, live: LiveJob, action: CompleteTask) -> None:
         task = live.tasks[action.key]
         task.sub_state = SubState.COMPLETED
         task.completed_ms = now_ms()
-        task.outcome = task.outcome or Outcome(exit_code=action.exit_code, diagnostics=_KILLED)
+        task.outcome = task.outcome or killed_outcome()
         self._store.save_task(task)
 
     def _retry_task(self, live: LiveJob, action: RetryTask) -> None:
