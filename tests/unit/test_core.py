@@ -23,9 +23,9 @@ from openpaisdk.errors import (
     UnknownClusterError,
     WaitTimeoutError,
 )
-from openpaisdk.rest.transport import Request, Response, Transport, TransportError
+from openpaisdk.rest.transport import Response, TransportError
+from tests.fakes import FakeTransport, recorded, reply
 
-RECORDED = json.loads((Path(__file__).parents[1] / "fixtures" / "rest" / "replies.json").read_text("utf-8"))
 DOCUMENT = {
     "protocolVersion": 2,
     "name": "train",
@@ -35,37 +35,12 @@ DOCUMENT = {
 }
 
 
-class FakeTransport(Transport):
-    def __init__(self) -> None:
-        self.answers: list[Response | Exception] = []
-        self.requests: list[Request] = []
-
-    def send(self, request: Request) -> Response:
-        self.requests.append(request)
-        if not self.answers:
-            raise AssertionError(f"unexpected request {request}")
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def will_answer(self, *answers: Response | Exception) -> None:
-        self.answers += answers
+class PaiTransport(FakeTransport):
+    """Names what was sent below the API's address."""
 
     @property
     def sent(self) -> list[str]:
-        prefix = "http://pai.example/rest-server/api/v2"
-        return [f"{request.method} {request.url.removeprefix(prefix)}" for request in self.requests]
-
-
-def recorded(name: str) -> Response:
-    answer = RECORDED[name]["response"]
-    body = json.dumps(answer["json"]) if "json" in answer else answer["text"]
-    return Response(answer["status"], answer["headers"], body.encode())
-
-
-def reply(value: Any = None, status: int = 200) -> Response:
-    return Response(status, {}, json.dumps(value).encode())
+        return [line.replace("http://pai.example/rest-server/api/v2", "") for line in super().sent]
 
 
 def detail(state: str, **status: Any) -> Response:
@@ -79,8 +54,8 @@ def lost(kind: str = "reset", *, sent: bool = True) -> TransportError:
 
 
 @pytest.fixture
-def transport() -> Iterator[FakeTransport]:
-    fake = FakeTransport()
+def transport() -> Iterator[PaiTransport]:
+    fake = PaiTransport()
     yield fake
     assert not fake.answers, "replies that nobody asked for"
 
@@ -91,7 +66,7 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def cluster(transport: FakeTransport, pauses: list[float]) -> Cluster:
+def cluster(transport: PaiTransport, pauses: list[float]) -> Cluster:
     return Cluster(
         "http://pai.example",
         alias="prod",
@@ -111,7 +86,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def local(home: Path, transport: FakeTransport) -> Cluster:
+def local(home: Path, transport: PaiTransport) -> Cluster:
     """The embedded cluster, said to run as this very process."""
     (home / "local").mkdir()
     server = {
@@ -180,7 +155,7 @@ def test_the_setting_fills_in_a_user_for_a_password(home: Path, monkeypatch: pyt
 
 
 def test_the_embedded_cluster_is_there_without_any_definition(
-    local: Cluster, transport: FakeTransport
+    local: Cluster, transport: PaiTransport
 ) -> None:
     transport.will_answer(reply([]))
     assert Cluster.from_alias().alias == "local"
@@ -192,7 +167,7 @@ def test_the_embedded_cluster_is_there_without_any_definition(
 
 
 def test_the_embedded_cluster_is_started_when_its_server_is_gone(
-    home: Path, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+    home: Path, transport: PaiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = {"pid": 1, "uri": "http://127.0.0.1:6", "token": "t", "user": "me"}
     monkeypatch.setattr(embedded, "ensure_running", lambda: started)
@@ -201,7 +176,7 @@ def test_the_embedded_cluster_is_started_when_its_server_is_gone(
     assert transport.requests[0].url.startswith("http://127.0.0.1:6/")
 
 
-def test_another_name_for_a_local_server_is_asked_what_it_is(transport: FakeTransport) -> None:
+def test_another_name_for_a_local_server_is_asked_what_it_is(transport: PaiTransport) -> None:
     transport.will_answer(reply({"embedded": True}))
     assert Cluster("http://127.0.0.1:5", user="u", token="t", transport=transport).is_embedded
 
@@ -249,21 +224,21 @@ def test_a_job_is_recognised_by_its_variables(monkeypatch: pytest.MonkeyPatch, v
 # --- who we are --------------------------------------------------------------------------------
 
 
-def test_the_user_of_a_bare_token_is_asked_for(transport: FakeTransport) -> None:
+def test_the_user_of_a_bare_token_is_asked_for(transport: PaiTransport) -> None:
     transport.will_answer(reply({"username": "carol"}))
     cluster = Cluster("http://pai.example", token="t", transport=transport)
     assert cluster.user == "carol"
     assert cluster.user == "carol"
 
 
-def test_logging_in_gives_a_token_to_keep(transport: FakeTransport) -> None:
+def test_logging_in_gives_a_token_to_keep(transport: PaiTransport) -> None:
     transport.will_answer(recorded("login"))
     cluster = Cluster("http://pai.example", user="admin", password="secret-password", transport=transport)
     reply = cluster.login()
     assert (reply["user"], reply["admin"], reply["token"]) == ("admin", True, Secret("<token:admin0>"))
 
 
-def test_a_known_token_is_checked(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_known_token_is_checked(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(reply({"username": "alice", "admin": False}))
     assert cluster.login() == {"user": "alice", "admin": False, "token": Secret("a-token")}
 
@@ -271,7 +246,7 @@ def test_a_known_token_is_checked(cluster: Cluster, transport: FakeTransport) ->
 # --- lists -------------------------------------------------------------------------------------
 
 
-def test_own_jobs_are_listed_and_more_is_told(cluster: Cluster, transport: FakeTransport) -> None:
+def test_own_jobs_are_listed_and_more_is_told(cluster: Cluster, transport: PaiTransport) -> None:
     items = [{"name": f"j{index}", "username": "alice"} for index in range(3)]
     transport.will_answer(reply(items), reply(items))
     found = cluster.jobs(limit=2)
@@ -280,7 +255,7 @@ def test_own_jobs_are_listed_and_more_is_told(cluster: Cluster, transport: FakeT
     assert transport.sent == ["GET /jobs?username=alice&limit=3", "GET /jobs?username=alice&limit=4"]
 
 
-def test_a_list_can_be_narrowed(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_list_can_be_narrowed(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(reply([]))
     cluster.jobs(
         states=["failed", "STOPPED"], all_users=True, virtual_cluster="vc1", keyword="a&b", tags=["t1", "t2"],
@@ -292,7 +267,7 @@ def test_a_list_can_be_narrowed(cluster: Cluster, transport: FakeTransport) -> N
 
 
 def test_a_limit_of_zero_lists_all_jobs(
-    cluster: Cluster, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, transport: PaiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("openpaisdk.rest.listing.MOST_JOBS_AT_ONCE", 2)
     transport.will_answer(reply([{"name": "a"}, {"name": "b"}]), reply([{"name": "c"}]))
@@ -300,7 +275,7 @@ def test_a_limit_of_zero_lists_all_jobs(
     assert transport.sent[1] == "GET /jobs?username=alice&limit=2&offset=2"
 
 
-def test_an_old_server_that_knows_no_paging_is_cut_here(cluster: Cluster, transport: FakeTransport) -> None:
+def test_an_old_server_that_knows_no_paging_is_cut_here(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(reply([{"name": str(index)} for index in range(9)]))
     found = cluster.jobs(name_only=True, limit=2, offset=1)
     assert (found, found.more) == (["1", "2"], True)
@@ -311,7 +286,7 @@ def test_a_negative_limit_is_refused(cluster: Cluster) -> None:
         cluster.jobs(limit=-1)
 
 
-def test_resources_are_listed_by_virtual_cluster(cluster: Cluster, transport: FakeTransport) -> None:
+def test_resources_are_listed_by_virtual_cluster(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(recorded("virtual clusters, in use"))
     found = cluster.resources()
     assert [entry["name"] for entry in found] == ["default"]
@@ -320,32 +295,32 @@ def test_resources_are_listed_by_virtual_cluster(cluster: Cluster, transport: Fa
 # --- one job -----------------------------------------------------------------------------------
 
 
-def test_the_status_of_ones_own_job_needs_only_its_name(cluster: Cluster, transport: FakeTransport) -> None:
+def test_the_status_of_ones_own_job_needs_only_its_name(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(recorded("detail, succeeded"))
     status = cluster.job_status("train")
     assert transport.sent == ["GET /jobs/alice~train"]
     assert status["link"] == "http://pai.example/job-detail.html?username=alice&jobName=train"
 
 
-def test_somebody_elses_job_is_named_with_its_user(cluster: Cluster, transport: FakeTransport) -> None:
+def test_somebody_elses_job_is_named_with_its_user(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(detail("RUNNING"))
     cluster.job_detail("bob~train")
     assert transport.sent == ["GET /jobs/bob~train"]
 
 
-def test_a_missing_job_is_an_error_with_a_hint(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_missing_job_is_an_error_with_a_hint(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(recorded("detail, unknown job"))
     with pytest.raises(JobNotFoundError) as caught:
         cluster.job_status("train")
     assert "opai job list" in str(caught.value.hint)
 
 
-def test_looking_for_a_link_survives_a_broken_connection(local: Cluster, transport: FakeTransport) -> None:
+def test_looking_for_a_link_survives_a_broken_connection(local: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(lost("reset"), reply({"link": "http://127.0.0.1:5/l"}))
     assert local.link("train") == "http://127.0.0.1:5/l"
 
 
-def test_a_link_of_the_embedded_cluster_is_asked_for(local: Cluster, transport: FakeTransport) -> None:
+def test_a_link_of_the_embedded_cluster_is_asked_for(local: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(reply({"link": "http://127.0.0.1:5/jobs/me~train?code=x"}))
     assert local.link("train") == "http://127.0.0.1:5/jobs/me~train?code=x"
     assert transport.requests[0].url == "http://127.0.0.1:5/local/v1/links"
@@ -354,7 +329,7 @@ def test_a_link_of_the_embedded_cluster_is_asked_for(local: Cluster, transport: 
 # --- submitting --------------------------------------------------------------------------------
 
 
-def test_a_submitted_job_is_named_with_its_link(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_submitted_job_is_named_with_its_link(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(recorded("submit a marketplace job"))
     assert cluster.submit(DOCUMENT) == {
         "name": "train",
@@ -366,7 +341,7 @@ def test_a_submitted_job_is_named_with_its_link(cluster: Cluster, transport: Fak
     assert b"hunter2" in transport.requests[0].body
 
 
-def test_the_link_in_the_answer_is_taken(local: Cluster, transport: FakeTransport) -> None:
+def test_the_link_in_the_answer_is_taken(local: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(reply({"status": 202, "link": "http://127.0.0.1:5/l"}, 202))
     assert local.submit(DOCUMENT)["link"] == "http://127.0.0.1:5/l"
 
@@ -376,22 +351,20 @@ def test_a_document_that_no_cluster_takes_is_refused_before_it_is_sent(cluster: 
         cluster.submit({**DOCUMENT, "description": "x" * 102400})
 
 
-def test_a_taken_name_is_an_error(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_taken_name_is_an_error(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(recorded("submit, duplicate"))
     with pytest.raises(JobExistsError) as caught:
         cluster.submit(DOCUMENT)
     assert "another name" in str(caught.value.hint)
 
 
-def test_after_a_lost_answer_the_job_that_arrived_is_found(
-    cluster: Cluster, transport: FakeTransport
-) -> None:
+def test_after_a_lost_answer_the_job_that_arrived_is_found(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(lost(), reply({**DOCUMENT, "secrets": "******"}))
     assert cluster.submit(DOCUMENT)["name"] == "train"
     assert transport.sent == ["POST /jobs", "GET /jobs/alice~train/config"]
 
 
-def test_after_a_lost_request_the_job_is_sent_again(cluster: Cluster, transport: FakeTransport) -> None:
+def test_after_a_lost_request_the_job_is_sent_again(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(lost("read-timeout"), recorded("detail, unknown job"))
     transport.will_answer(recorded("submit a marketplace job"))
     assert cluster.submit(DOCUMENT)["name"] == "train"
@@ -399,21 +372,21 @@ def test_after_a_lost_request_the_job_is_sent_again(cluster: Cluster, transport:
 
 
 def test_a_conflict_with_ones_own_lost_request_is_a_success(
-    cluster: Cluster, transport: FakeTransport
+    cluster: Cluster, transport: PaiTransport
 ) -> None:
     transport.will_answer(reply(status=502), recorded("detail, unknown job"), recorded("submit, duplicate"))
     transport.will_answer(reply({**DOCUMENT, "secrets": "******"}))
     assert cluster.submit(DOCUMENT)["name"] == "train"
 
 
-def test_another_job_of_the_name_is_still_a_conflict(cluster: Cluster, transport: FakeTransport) -> None:
+def test_another_job_of_the_name_is_still_a_conflict(cluster: Cluster, transport: PaiTransport) -> None:
     other = {**DOCUMENT, "type": "other"}
     transport.will_answer(lost(), reply(other), recorded("submit, duplicate"), reply(other))
     with pytest.raises(JobExistsError):
         cluster.submit(DOCUMENT)
 
 
-def test_a_request_that_was_never_sent_is_not_looked_for(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_request_that_was_never_sent_is_not_looked_for(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(lost("dns", sent=False))
     with pytest.raises(ClusterConnectionError):
         cluster.submit(DOCUMENT)
@@ -422,17 +395,17 @@ def test_a_request_that_was_never_sent_is_not_looked_for(cluster: Cluster, trans
 # --- stopping ----------------------------------------------------------------------------------
 
 
-def test_a_stopped_job_is_stopping_though_its_state_lags(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_stopped_job_is_stopping_though_its_state_lags(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(recorded("stop"), detail("RUNNING"))
     assert cluster.stop("train") == {"name": "train", "state": "STOPPING"}
 
 
-def test_a_job_that_ended_long_ago_stays_as_it_is(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_job_that_ended_long_ago_stays_as_it_is(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(recorded("stop a succeeded job that has left the API server"), detail("SUCCEEDED"))
     assert cluster.stop("train") == {"name": "train", "state": "SUCCEEDED"}
 
 
-def test_a_stop_that_fails_is_an_error(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_stop_that_fails_is_an_error(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(recorded("stop while write-merger is down"), detail("RUNNING"))
     with pytest.raises(ClusterError, match="ECONNREFUSED"):
         cluster.stop("train")
@@ -442,7 +415,7 @@ def test_a_stop_that_fails_is_an_error(cluster: Cluster, transport: FakeTranspor
 
 
 def test_waiting_looks_again_until_all_have_ended(
-    cluster: Cluster, transport: FakeTransport, pauses: list[float]
+    cluster: Cluster, transport: PaiTransport, pauses: list[float]
 ) -> None:
     transport.will_answer(
         detail("RUNNING"), detail("SUCCEEDED", appExitCode=0), detail("FAILED", appExitCode=255)
@@ -456,14 +429,14 @@ def test_waiting_looks_again_until_all_have_ended(
     assert pauses == [0.5]
 
 
-def test_a_wait_of_no_time_looks_once(cluster: Cluster, transport: FakeTransport) -> None:
+def test_a_wait_of_no_time_looks_once(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(detail("RUNNING"))
     with pytest.raises(WaitTimeoutError, match="job 'train' has not ended") as caught:
         cluster.wait("train", timeout_s=0)
     assert caught.value.last[0]["state"] == "RUNNING"
 
 
-def test_the_embedded_cluster_is_asked_to_answer_at_the_end(local: Cluster, transport: FakeTransport) -> None:
+def test_the_embedded_cluster_is_asked_to_answer_at_the_end(local: Cluster, transport: PaiTransport) -> None:
     ended = {"state": "FAILED", "exit_code": 255, "user_exit_code": 3}
     transport.will_answer(
         reply({"done": False, "jobs": {"me~a": {"state": "RUNNING"}}}),
@@ -482,7 +455,7 @@ def test_waiting_for_nothing_is_over_at_once(local: Cluster) -> None:
     assert local.wait([]) == []
 
 
-def test_a_wait_at_the_embedded_cluster_times_out(local: Cluster, transport: FakeTransport) -> None:
+def test_a_wait_at_the_embedded_cluster_times_out(local: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(
         reply({"done": False, "jobs": {"me~a": {"state": "RUNNING"}, "me~b": {"state": "FAILED"}}})
     )
@@ -504,17 +477,17 @@ def log_of(name: str) -> list[Response]:
     return [reply({"locations": [{"name": "all", "uri": "/l"}]}), Response(200, {}, name.encode())]
 
 
-def test_logs_of_several_tasks_are_told_apart(cluster: Cluster, transport: FakeTransport) -> None:
+def test_logs_of_several_tasks_are_told_apart(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(two_tasks(), *log_of("zero"), *log_of("one\n"))
     assert cluster.logs("train") == "==> worker-0 <==\nzero\n==> worker-1 <==\none\n"
 
 
-def test_the_log_of_one_task_is_its_bare_text(cluster: Cluster, transport: FakeTransport) -> None:
+def test_the_log_of_one_task_is_its_bare_text(cluster: Cluster, transport: PaiTransport) -> None:
     transport.will_answer(two_tasks(), *log_of("one"))
     assert cluster.logs("train", index=1) == "one"
 
 
-def test_events_of_the_embedded_cluster_are_handed_on(local: Cluster, transport: FakeTransport) -> None:
+def test_events_of_the_embedded_cluster_are_handed_on(local: Cluster, transport: PaiTransport) -> None:
     lines = b'{"type":"log","text":"hi\\n"}\n{"type":"end","state":"SUCCEEDED"}\n'
     transport.will_answer(Response(200, {}, iter([lines[:10], lines[10:]])))
     assert [event["type"] for event in local.follow("a", role="w", tail=5)] == ["log", "end"]
@@ -522,7 +495,7 @@ def test_events_of_the_embedded_cluster_are_handed_on(local: Cluster, transport:
 
 
 def test_waiting_goes_on_at_the_server_that_was_started_again(
-    local: Cluster, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+    local: Cluster, transport: PaiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again = {"uri": "http://127.0.0.1:6", "token": "other-token", "user": "me"}
     monkeypatch.setattr(embedded, "restart_crashed", lambda: again)
@@ -536,7 +509,7 @@ def test_waiting_goes_on_at_the_server_that_was_started_again(
 
 
 def test_waiting_ends_when_the_server_was_stopped_on_purpose(
-    local: Cluster, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+    local: Cluster, transport: PaiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "restart_crashed", lambda: None)
     transport.will_answer(reply({"done": False, "jobs": {"me~a": {"state": "RUNNING"}}}))
@@ -547,7 +520,7 @@ def test_waiting_ends_when_the_server_was_stopped_on_purpose(
 
 
 def test_a_submission_that_lost_its_server_is_looked_for_at_the_next_one(
-    local: Cluster, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+    local: Cluster, transport: PaiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again = {"uri": "http://127.0.0.1:6", "token": "local-token", "user": "me"}
     monkeypatch.setattr(embedded, "ensure_running", lambda: again)
@@ -557,7 +530,7 @@ def test_a_submission_that_lost_its_server_is_looked_for_at_the_next_one(
     assert [request.method for request in transport.requests] == ["POST", "GET", "GET", "POST"]
 
 
-def test_requests_can_be_traced_without_secrets(cluster: Cluster, transport: FakeTransport) -> None:
+def test_requests_can_be_traced_without_secrets(cluster: Cluster, transport: PaiTransport) -> None:
     lines: list[str] = []
     cluster.trace = lines.append
     transport.will_answer(reply([]))
@@ -623,7 +596,7 @@ def test_a_cluster_without_storage_says_what_to_do(cluster: Cluster) -> None:
 
 
 @pytest.fixture
-def stopping(monkeypatch: pytest.MonkeyPatch, transport: FakeTransport) -> Callable[..., None]:
+def stopping(monkeypatch: pytest.MonkeyPatch, transport: PaiTransport) -> Callable[..., None]:
     from openpaisdk.rest import client
 
     monkeypatch.setattr(client, "HttpTransport", lambda verify: transport)
@@ -636,7 +609,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch, transport: FakeTransport) -> Calla
     return set_gone
 
 
-def test_the_embedded_cluster_is_stopped(local: Cluster, stopping: Any, transport: FakeTransport) -> None:
+def test_the_embedded_cluster_is_stopped(local: Cluster, stopping: Any, transport: PaiTransport) -> None:
     stopping(True)
     transport.will_answer(reply({"stopping": True}))
     assert core.stop_local("kill") == {"running": False}
@@ -644,7 +617,7 @@ def test_the_embedded_cluster_is_stopped(local: Cluster, stopping: Any, transpor
 
 
 def test_running_tasks_keep_it_from_being_stopped(
-    local: Cluster, stopping: Any, transport: FakeTransport
+    local: Cluster, stopping: Any, transport: PaiTransport
 ) -> None:
     stopping(True)
     transport.will_answer(
@@ -656,7 +629,7 @@ def test_running_tasks_keep_it_from_being_stopped(
 
 
 def test_a_server_that_does_not_end_is_reported(
-    local: Cluster, stopping: Any, transport: FakeTransport
+    local: Cluster, stopping: Any, transport: PaiTransport
 ) -> None:
     stopping(False)
     transport.will_answer(reply({"stopping": True}))

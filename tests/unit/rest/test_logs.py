@@ -7,26 +7,10 @@ import pytest
 
 from openpaisdk.errors import ClusterError
 from openpaisdk.rest.logs import choose_tasks, last_lines, read_log
-from openpaisdk.rest.transport import Response
-
-PATH = "/api/v2/jobs/alice~j/attempts/0/taskRoles/worker/taskIndex/0/attempts/0/logs"
-
-
-def detail(state: str = "RUNNING", *, pod: str = "p0", tasks: int = 1, **status: Any) -> dict[str, Any]:
-    statuses = [
-        {"taskIndex": index, "containerId": pod, "containerLog": PATH, "launchedTime": 1, "attemptId": 0}
-        for index in range(tasks)
-    ]
-    return {"jobStatus": {"state": state, **status}, "taskRoles": {"worker": {"taskStatuses": statuses}}}
-
-
-def locations(*names: str) -> dict[str, Any]:
-    return {"locations": [{"name": name, "uri": f"/log-manager/{name}?token=x"} for name in names]}
-
-
-def content(text: str | bytes, status: int = 200, **headers: str) -> Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(status, named, text.encode() if isinstance(text, str) else text)
+from tests.fakes import LOG_PATH as PATH
+from tests.fakes import log_content as content
+from tests.fakes import log_detail as detail
+from tests.fakes import log_locations as locations
 
 
 def test_the_rotated_part_of_a_log_comes_first(client: Any, transport: Any, answers: Any) -> None:

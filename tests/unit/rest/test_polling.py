@@ -7,7 +7,6 @@ import copy
 import json
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,26 +15,10 @@ from openpaisdk._secret import Secret
 from openpaisdk.rest.client import RestClient
 from openpaisdk.rest.polling import PollingFollower
 from openpaisdk.rest.transport import Request, Response, Transport
-
-PATH = "/api/v2/jobs/alice~j/attempts/0/taskRoles/worker/taskIndex/0/attempts/0/logs"
-RECORDED = json.loads((Path(__file__).parents[2] / "fixtures" / "rest" / "replies.json").read_text("utf-8"))
-
-
-def detail(state: str = "RUNNING", *, pod: str = "p0", tasks: int = 1, **status: Any) -> dict[str, Any]:
-    statuses = [
-        {"taskIndex": index, "containerId": pod, "containerLog": PATH, "launchedTime": 1, "attemptId": 0}
-        for index in range(tasks)
-    ]
-    return {"jobStatus": {"state": state, **status}, "taskRoles": {"worker": {"taskStatuses": statuses}}}
-
-
-def locations(*names: str) -> dict[str, Any]:
-    return {"locations": [{"name": name, "uri": f"/log-manager/{name}?token=x"} for name in names]}
-
-
-def content(text: str | bytes, status: int = 200, **headers: str) -> Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(status, named, text.encode() if isinstance(text, str) else text)
+from tests.fakes import RECORDED
+from tests.fakes import log_content as content
+from tests.fakes import log_detail as detail
+from tests.fakes import log_locations as locations
 
 
 def follow(client: Any, pauses: list[float], tail: int | None = None) -> list[dict[str, Any]]:
