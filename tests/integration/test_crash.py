@@ -72,8 +72,7 @@ def test_running_tasks_go_on_and_end_with_their_own_codes(cluster: Cluster, tmp_
         f"echo run >> {runs}; echo before; while [ ! -e {gate} ]; do sleep 0.02; done; echo after; exit 7"
     )
     handle = Job.fast("survivor", [command], image="python:3.11").submit(cluster)
-    while handle.status()["state"] != "RUNNING" or not runs.exists():
-        time.sleep(0.02)
+    assert next(event["text"] for event in handle.follow() if event["type"] == "log") == "before\n"
     kill_server()
     gate.touch()
     result = handle.wait(timeout_s=60)
