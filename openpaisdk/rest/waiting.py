@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LONG_POLL_S = 30.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
+JOBS_PER_REQUEST = 300
+"""So many names of the longest kind, a user's and a job's, stay within what a server takes at once."""
 
 
 def wait_for_jobs(
@@ -60,7 +62,20 @@ def wait_for_jobs(
 def _wait_at_server(
     client: RestClient, jobs: Sequence[tuple[str, str]], deadline: float | None
 ) -> tuple[list[dict[str, Any]], bool]:
-    may_start = True
+    """Wait for one group of jobs after the other: a request holds only so many names (rest-api-v2 §1)."""
+    results: list[dict[str, Any]] = []
+    are_done = True
+    for begin in range(0, len(jobs), JOBS_PER_REQUEST):
+        group = jobs[begin : begin + JOBS_PER_REQUEST]
+        found, is_done = _wait_for_group(client, group, deadline, may_start=begin == 0)
+        results += found
+        are_done = are_done and is_done
+    return results, are_done
+
+
+def _wait_for_group(
+    client: RestClient, jobs: Sequence[tuple[str, str]], deadline: float | None, *, may_start: bool
+) -> tuple[list[dict[str, Any]], bool]:
     while True:
         left_s = LONG_POLL_S if deadline is None else max(0.0, min(LONG_POLL_S, deadline - time.monotonic()))
         reply = client.extension(

@@ -11,6 +11,7 @@ import pytest
 
 from openpaisdk import core, embedded
 from openpaisdk._secret import Secret
+from openpaisdk.constants import BODY_LIMIT_BYTES
 from openpaisdk.core import Client, Cluster, OpenPAIClient, in_job_container
 from openpaisdk.errors import (
     ClusterConnectionError,
@@ -24,6 +25,7 @@ from openpaisdk.errors import (
     WaitTimeoutError,
 )
 from openpaisdk.rest.transport import Response, TransportError
+from openpaisdk.rest.waiting import JOBS_PER_REQUEST
 from tests.fakes import FakeTransport, recorded, reply
 
 DOCUMENT = {
@@ -461,6 +463,34 @@ def test_a_wait_at_the_embedded_cluster_times_out(local: Cluster, transport: Pai
     )
     with pytest.raises(WaitTimeoutError, match="1 of 2 jobs"):
         local.wait(["a", "b"], timeout_s=0)
+
+
+def test_thousands_of_jobs_are_waited_for_in_requests_that_a_server_takes(
+    local: Cluster, transport: PaiTransport
+) -> None:
+    names = [f"{number:05}-{'x' * 249}" for number in range(1000)]
+    for begin in range(0, 1000, JOBS_PER_REQUEST):
+        group = names[begin : begin + JOBS_PER_REQUEST]
+        ended = {f"me~{name}": {"state": "SUCCEEDED", "exit_code": 0} for name in group}
+        transport.will_answer(reply({"done": True, "jobs": ended}))
+    results = local.wait(names)
+    assert [result["name"] for result in results] == names
+    assert {result["state"] for result in results} == {"SUCCEEDED"}
+    assert max(len(request.body or b"") for request in transport.requests) < BODY_LIMIT_BYTES
+
+
+def test_one_group_of_jobs_that_has_not_ended_is_a_timeout(local: Cluster, transport: PaiTransport) -> None:
+    names = [str(number) for number in range(JOBS_PER_REQUEST + 1)]
+    running = {f"me~{name}": {"state": "RUNNING"} for name in names[:-1]}
+    transport.will_answer(
+        reply({"done": False, "jobs": running}),
+        reply({"done": True, "jobs": {f"me~{names[-1]}": {"state": "FAILED"}}}),
+    )
+    with pytest.raises(
+        WaitTimeoutError, match=f"{JOBS_PER_REQUEST} of {JOBS_PER_REQUEST + 1} jobs"
+    ) as caught:
+        local.wait(names, timeout_s=0)
+    assert caught.value.last[-1]["state"] == "FAILED"
 
 
 # --- logs --------------------------------------------------------------------------------------
