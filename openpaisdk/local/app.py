@@ -14,7 +14,9 @@ from openpaisdk.local.api.log_routes import LogRoutes
 from openpaisdk.local.api.routes.accounts import AccountRoutes
 from openpaisdk.local.api.routes.attempts import AttemptRoutes
 from openpaisdk.local.api.routes.clusters import ClusterRoutes
+from openpaisdk.local.api.routes.groups import GroupRoutes
 from openpaisdk.local.api.routes.jobs import JobRoutes
+from openpaisdk.local.api.routes.users import UserRoutes
 from openpaisdk.local.api_error import no_api
 from openpaisdk.local.files.webhdfs import WEBHDFS_PREFIX, WebHdfs
 from openpaisdk.local.services import Services
@@ -37,6 +39,8 @@ class Dispatcher:
             *LogRoutes(services).routes(),
             *AttemptRoutes(services).routes(),
             *AccountRoutes(services).routes(),
+            *UserRoutes(services).routes(),
+            *GroupRoutes(services).routes(),
             *ClusterRoutes(services).routes(),
             *PageRoutes(services).routes(),
         ]

@@ -33,6 +33,7 @@ class Services:
     """Asks the server to end, with mode ``kill`` or ``leave``."""
 
     def __post_init__(self) -> None:
+        self.accounts.groups.ensure_for(self.virtual_clusters())
         self.auth = Authenticator(self.accounts)
         self.sessions = PageSessions(self.uri)
         self.waiting: set[Callable[[], None]] = set()
@@ -58,3 +59,10 @@ class Services:
         machine = self.machine
         whole = (machine.cpu, len(machine.gpus), machine.memory_mb)
         return {"default": whole, **machine.virtual_clusters}
+
+    def may_use(self, user: str, virtual_cluster: str) -> bool:
+        """Return whether a user may submit to a virtual cluster, which has to be there."""
+        account = self.accounts.account(user)
+        return account is not None and virtual_cluster in self.accounts.virtual_clusters(
+            account, self.virtual_clusters()
+        )
