@@ -16,6 +16,7 @@ from openpaisdk.local.api.routes.attempts import AttemptRoutes
 from openpaisdk.local.api.routes.clusters import ClusterRoutes
 from openpaisdk.local.api.routes.groups import GroupRoutes
 from openpaisdk.local.api.routes.jobs import JobRoutes
+from openpaisdk.local.api.routes.kubernetes import KubernetesRoutes
 from openpaisdk.local.api.routes.users import UserRoutes
 from openpaisdk.local.api_error import no_api
 from openpaisdk.local.files.webhdfs import WEBHDFS_PREFIX, WebHdfs
@@ -25,7 +26,7 @@ from openpaisdk.local.web.pages import PageRoutes
 
 def build_app(services: Services) -> ASGIApp:
     """Return the application that serves the cluster."""
-    return Gate(Dispatcher(services), services.port)
+    return Gate(Dispatcher(services), services.port, services.rate_limits)
 
 
 class Dispatcher:
@@ -42,6 +43,7 @@ class Dispatcher:
             *UserRoutes(services).routes(),
             *GroupRoutes(services).routes(),
             *ClusterRoutes(services).routes(),
+            *KubernetesRoutes(services).routes(),
             *PageRoutes(services).routes(),
         ]
         self._router = Router(routes, redirect_slashes=False, default=_not_found)

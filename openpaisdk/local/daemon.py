@@ -63,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--mem", help="memory to give to tasks, such as 16g; left out: that of the machine")
     serve.add_argument("--vc", action="append", default=[], help="a share, NAME=CPU:GPU:MEM")
     serve.add_argument("--pass-env", action="append", default=[], help="a variable that tasks may see")
+    serve.add_argument(
+        "--rate-limits",
+        nargs="?",
+        const="600:120:3600",
+        help="refuse clients that ask too often, REQUESTS/MIN:LISTS/MIN:SUBMISSIONS/HOUR; `off` ends it",
+    )
     serve.add_argument("--ready-fd", type=int, help="descriptor to report to")
     serve.add_argument("--foreground", action="store_true", help="stay attached to the terminal")
     return parser
@@ -175,6 +181,8 @@ def _settings(home: LocalHome, options: argparse.Namespace) -> dict[str, Any]:
         told["pass_env"] = options.pass_env
     if options.vc:
         told["virtual_clusters"] = dict(_parse_share(text) for text in options.vc)
+    if options.rate_limits is not None:
+        told["rate_limits"] = _parse_rate_limits(options.rate_limits)
     before = read_json(home.config_file, default={})
     settings = {**before, **told}
     if settings != before:
@@ -188,3 +196,12 @@ def _parse_share(text: str) -> tuple[str, list[int]]:
     if not name or len(words) != 3 or not (words[0].isdecimal() and words[1].isdecimal()):
         raise UsageError(f"virtual cluster {text!r} is not NAME=CPU:GPU:MEM", hint="for example team=4:1:16g")
     return name, [int(words[0]), int(words[1]), parse_memory_mb(words[2])]
+
+
+def _parse_rate_limits(text: str) -> list[int] | None:
+    if text == "off":
+        return None
+    words = text.split(":")
+    if len(words) != 3 or not all(word.isdecimal() and int(word) for word in words):
+        raise UsageError(f"rate limits {text!r} are not three numbers", hint="for example 600:120:3600")
+    return [int(word) for word in words]

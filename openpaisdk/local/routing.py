@@ -24,11 +24,18 @@ def to_json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+ANY = "ANY"
+"""Stands for every method, for the few addresses that do not tell them apart."""
+
+
 class ApiRoute(Route):
     """A route of one method; another method is another address (rest-api-v2 §16: 404, not 405)."""
 
     def __init__(self, method: str, path: str, endpoint: Endpoint) -> None:
         super().__init__(path, endpoint, methods=[method])
+        self.method = method
+        if method == ANY:
+            self.methods = set()
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match the method first, which is cheaper."""

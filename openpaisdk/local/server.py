@@ -22,6 +22,7 @@ from openpaisdk._files import read_json, replace_json
 from openpaisdk.constants import VERSION
 from openpaisdk.errors import ConfigError, LocalClusterError
 from openpaisdk.local.access.users import AccountStore
+from openpaisdk.local.api.rate_limits import RateLimits
 from openpaisdk.local.app import build_app
 from openpaisdk.local.hardware import usable_cpus, usable_memory_mb, visible_gpus
 from openpaisdk.local.home import LocalHome
@@ -60,6 +61,12 @@ def machine_of(settings: dict[str, Any]) -> Machine:
             for name, (cpu, gpu, memory_mb) in settings.get("virtual_clusters", {}).items()
         },
     )
+
+
+def rate_limits_of(settings: dict[str, Any]) -> RateLimits | None:
+    """Return how often clients may ask, ``None`` when the settings do not limit it."""
+    limits = settings.get("rate_limits")
+    return RateLimits(*limits) if limits else None
 
 
 def bind(wanted: int | None, last: int | None) -> socket.socket:
@@ -179,7 +186,13 @@ class _Server:
             home, JobStore(home.database), executor, machine, pass_env=self._settings.get("pass_env", ())
         )
         services = Services(
-            home=home, scheduler=scheduler, accounts=accounts, machine=machine, owner=owner, port=port
+            home=home,
+            scheduler=scheduler,
+            accounts=accounts,
+            machine=machine,
+            owner=owner,
+            port=port,
+            rate_limits=rate_limits_of(self._settings),
         )
         services.shut_down = lambda mode: self._end(services, mode)
         scheduler.uri = services.uri

@@ -12,6 +12,7 @@ from openpaisdk.local.access.sessions import PageSessions
 from openpaisdk.local.access.users import AccountStore
 
 if TYPE_CHECKING:
+    from openpaisdk.local.api.rate_limits import RateLimits
     from openpaisdk.local.home import LocalHome
     from openpaisdk.local.jobs.scheduler import Scheduler
     from openpaisdk.local.records import Machine
@@ -28,6 +29,8 @@ class Services:
     owner: str
     """The user who runs the cluster, an admin of it."""
     port: int
+    rate_limits: RateLimits | None = None
+    """How often clients may ask; ``None``: as often as they like."""
     permits: Permits = field(default_factory=Permits)
     shut_down: Callable[[str], None] = lambda mode: None
     """Asks the server to end, with mode ``kill`` or ``leave``."""

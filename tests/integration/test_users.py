@@ -236,42 +236,99 @@ def test_a_file_of_version_0_1_is_read(start_server, tmp_path):
     log_in(server, "old", "its-password").close()
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "answer"),
-    [
-        ("POST", "/users", {"username": "bob", "password": "xxxxxx"}, (409, "ConflictUserError", "User name bob already exists.")),
-        ("POST", "/users", {"username": "n", "password": "xxxxxx", "virtualCluster": ["nope"]}, (404, "NoGroupError", "No groups for vc: nope")),
-        ("POST", "/users", {"username": "n", "password": "xxxxxx", "virtualCluster": ["admingroup"]}, (400, "NoVirtualClusterError", "Try to update: admingroup, but found ")),
-        ("POST", "/users", {"username": "..", "password": "xxxxxx"}, (400, "InvalidParametersError", 'child "username" fails because ["username" with value ".." fails to match the username pattern]')),
-        ("PUT", "/users/bob/grouplist", {"grouplist": ["default", "x", "y"]}, (404, "NoGroupError", "Updated nonexistent grouplist: x,y")),
-        ("PUT", "/users/bob/group", {"groupname": "x"}, (404, "NoGroupError", "Updated nonexistent group: x")),
-        ("PUT", "/users/nobody/email", {"email": "a@b.c"}, (404, "NoUserError", "User nobody not found.")),
-        ("PUT", "/users/bob/email", {"email": "no"}, (400, "InvalidParametersError", 'child "email" fails because ["email" must be a valid email]')),
-        ("PUT", "/users/bob/virtualcluster", {"virtualCluster": [1]}, (400, "InvalidParametersError", 'child "virtualCluster" fails because ["virtualCluster" at position 0 fails because ["0" must be a string]]')),
-        ("PUT", "/users/bob/admin", {"admin": "maybe"}, (400, "InvalidParametersError", 'child "admin" fails because ["admin" must be a boolean]')),
-        ("PUT", "/users", {"patch": True, "data": {"username": "bob", "x": 1}}, (400, "InvalidParametersError", 'child "data" fails because ["x" is not allowed]')),
-        ("PUT", "/users/me", {"patch": True, "data": {"username": "bob"}}, (403, "ForbiddenUserError", "Can't update other user's data")),
-        ("POST", "/groups", {"groupname": "team"}, (400, "InvalidParametersError", "Group team already exists.")),
-        ("POST", "/groups", {"groupname": "a-b"}, (400, "InvalidParametersError", 'child "groupname" fails because ["groupname" with value "a-b" fails to match the groupname pattern]')),
-        ("PUT", "/groups", {"patch": True, "data": {"groupname": "nope"}}, (400, "NoGroupError", "Group nope is not found.")),
-    ],
-)  # fmt: skip
-def test_mistakes_are_told_in_the_words_of_a_real_server(server, method, path, body, answer):
-    assert said(server.request(method, f"/api/v2{path}", json=body)) == answer
+def wrong(name: str, problem: str) -> str:
+    return f'child "{name}" fails because ["{name}" {problem}]'
+
+
+NEW = {"username": "n", "password": "xxxxxx"}
+INVALID = (400, "InvalidParametersError")
+BAD_NAME = 'with value ".." fails to match the username pattern'
+BAD_GROUP = 'with value "a-b" fails to match the groupname pattern'
+BAD_ITEM = 'at position 0 fails because ["0" must be a string]'
+MISTAKES = [
+    ("POST /users", {**NEW, "username": "bob"}, 409, "ConflictUserError", "User name bob already exists."),
+    ("POST /users", {**NEW, "virtualCluster": ["no"]}, 404, "NoGroupError", "No groups for vc: no"),
+    (
+        "POST /users",
+        {**NEW, "virtualCluster": ["admingroup"]},
+        400,
+        "NoVirtualClusterError",
+        "Try to update: admingroup, but found ",
+    ),
+    ("POST /users", {**NEW, "username": ".."}, *INVALID, wrong("username", BAD_NAME)),
+    (
+        "PUT /users/bob/grouplist",
+        {"grouplist": ["default", "x", "y"]},
+        404,
+        "NoGroupError",
+        "Updated nonexistent grouplist: x,y",
+    ),
+    ("PUT /users/bob/group", {"groupname": "x"}, 404, "NoGroupError", "Updated nonexistent group: x"),
+    ("PUT /users/nobody/email", {"email": "a@b.c"}, 404, "NoUserError", "User nobody not found."),
+    ("PUT /users/bob/email", {"email": "no"}, *INVALID, wrong("email", "must be a valid email")),
+    (
+        "PUT /users/bob/virtualcluster",
+        {"virtualCluster": [1]},
+        *INVALID,
+        wrong("virtualCluster", BAD_ITEM),
+    ),
+    ("PUT /users/bob/admin", {"admin": "maybe"}, *INVALID, wrong("admin", "must be a boolean")),
+    (
+        "PUT /users",
+        {"patch": True, "data": {"username": "bob", "x": 1}},
+        *INVALID,
+        'child "data" fails because ["x" is not allowed]',
+    ),
+    (
+        "PUT /users/me",
+        {"patch": True, "data": {"username": "bob"}},
+        403,
+        "ForbiddenUserError",
+        "Can't update other user's data",
+    ),
+    ("POST /groups", {"groupname": "team"}, *INVALID, "Group team already exists."),
+    ("POST /groups", {"groupname": "a-b"}, *INVALID, wrong("groupname", BAD_GROUP)),
+    (
+        "PUT /groups",
+        {"patch": True, "data": {"groupname": "no"}},
+        400,
+        "NoGroupError",
+        "Group no is not found.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("place", "body", "status", "code", "message"), MISTAKES)
+def test_mistakes_are_told_in_the_words_of_a_real_server(server, place, body, status, code, message):
+    method, path = place.split()
+    assert said(server.request(method, f"/api/v2{path}", json=body)) == (status, code, message)
 
 
 def test_legacy_routes_change_what_they_name(server):
-    for method, path, body, message in (
-        ("PUT", "/users/bob/email", {"email": "b@example.com"}, "Update user email data successfully."),
-        ("PUT", "/users/bob/admin", {"admin": True}, "Update user admin permission successfully."),
-        ("PUT", "/users/bob/admin", {"admin": False}, "Update user admin permission successfully."),
-        ("PUT", "/users/bob/grouplist", {"grouplist": ["team"]}, "update user grouplist successfully."),
-        ("PUT", "/users/bob/group", {"groupname": "default"}, "User bob is added into group default"),
-        ("DELETE", "/users/bob/group", {"groupname": "team"}, "User bob is removed from group team"),
-        ("PUT", "/groups/team/description", {"description": "d"}, "update group description data successfully."),
-        ("PUT", "/groups/team/externalname", {"externalName": "e"}, "update group externalNameData data successfully."),
-        ("PUT", "/groups/team/extension/acls/storageConfigs", {"data": ["s"]}, "Update group extension data successfully."),
-    ):  # fmt: skip
+    for place, body, message in (
+        ("PUT /users/bob/email", {"email": "b@example.com"}, "Update user email data successfully."),
+        ("PUT /users/bob/admin", {"admin": True}, "Update user admin permission successfully."),
+        ("PUT /users/bob/admin", {"admin": False}, "Update user admin permission successfully."),
+        ("PUT /users/bob/grouplist", {"grouplist": ["team"]}, "update user grouplist successfully."),
+        ("PUT /users/bob/group", {"groupname": "default"}, "User bob is added into group default"),
+        ("DELETE /users/bob/group", {"groupname": "team"}, "User bob is removed from group team"),
+        (
+            "PUT /groups/team/description",
+            {"description": "d"},
+            "update group description data successfully.",
+        ),
+        (
+            "PUT /groups/team/externalname",
+            {"externalName": "e"},
+            "update group externalNameData data successfully.",
+        ),
+        (
+            "PUT /groups/team/extension/acls/storageConfigs",
+            {"data": ["s"]},
+            "Update group extension data successfully.",
+        ),
+    ):
+        method, path = place.split()
         answer = server.request(method, f"/api/v2{path}", json=body)
         assert (answer.status_code, answer.json()) == (201, {"message": message})
     bob = server.get("/api/v2/user/bob").json()
@@ -349,7 +406,7 @@ def test_passwords_are_typed_twice_or_come_from_stdin(opai, monkeypatch):
         opai("local", "user", "add", "carol", "--password-stdin")
     with pytest.raises(ClusterError, match="already exists"):
         opai("local", "user", "add", "bob")
-    with pytest.raises(ClusterError, match="No groups for vc: nope|no groups for vc: nope"):
+    with pytest.raises(ClusterError, match="o groups for vc: nope"):
         opai("local", "user", "add", "carol", "--vc", "nope")
     with pytest.raises(PermissionDeniedError, match="not allowed to remove"):
         opai("local", "user", "remove", "bob")

@@ -13,7 +13,7 @@ from openpaisdk.local.access.users import APPLICATION, OWNER, USER, read_claims
 from openpaisdk.local.api import bodies
 from openpaisdk.local.api.shapes import read_shape
 from openpaisdk.local.api_error import ApiError, forbidden, invalid_parameters
-from openpaisdk.local.routing import ApiRoute, JsonReply
+from openpaisdk.local.routing import ANY, ApiRoute, JsonReply
 from openpaisdk.local.services import Services
 
 API_VERSION = "v1.8.1"
@@ -33,9 +33,9 @@ class AccountRoutes:
     def routes(self) -> list[ApiRoute]:
         """Return the routes of both API versions."""
         result = [
-            ApiRoute("GET", "/api/v2/info", self.info),
-            ApiRoute("GET", "/api/v2", self.root),
-            ApiRoute("GET", "/api/v1", self.info),
+            ApiRoute(ANY, "/api/v2/info", self.info),
+            ApiRoute(ANY, "/api/v2", self.root),
+            ApiRoute(ANY, "/api/v1", self.info),
         ]
         for base in ("/api/v2", "/api/v1"):
             result += [

@@ -29,6 +29,7 @@ class JobRoutes:
         self._services = services
         self._scheduler = services.scheduler
         self._auth = services.auth
+        self._limits = services.rate_limits
 
     def routes(self) -> list[ApiRoute]:
         """Return the routes."""
@@ -50,6 +51,8 @@ class JobRoutes:
     async def submit(self, request: Request) -> Response:
         """Take a job; it is kept when the answer is sent."""
         identity = self._auth.any_token(request)
+        if self._limits is not None:
+            self._limits.submissions.take(request.scope, identity.user)
         body = await read_body(request)
         text = body if content_type(request).startswith("text/") else b""
         document = await read_document(text)
@@ -75,7 +78,9 @@ class JobRoutes:
     # --- look ----------------------------------------------------------------------------------
     async def list_jobs(self, request: Request) -> Response:
         """List jobs of all users."""
-        self._auth.any_token(request)
+        identity = self._auth.any_token(request)
+        if self._limits is not None:
+            self._limits.lists.take(request.scope, identity.user)
         query = parse_job_query(request.scope["query_string"])
         jobs, total = self._scheduler.jobs(query)
         return JsonReply(replies.job_list(jobs, total))
