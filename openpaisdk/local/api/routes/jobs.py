@@ -98,6 +98,8 @@ class JobRoutes:
             wanted is None or not wanted.isdecimal()
         ):  # like the real server, which takes a non-number as the newest
             return None if job.attempt_id is None else self._scheduler.attempt(job, job.attempt_id)
+        if job.attempt_id is None and int(wanted) == 0:
+            return None
         attempt = self._scheduler.attempt(job, int(wanted))
         if attempt is None:
             raise no_job(f"JobAttemptId {wanted} is not found in {job.framework}.")
