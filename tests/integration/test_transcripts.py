@@ -198,7 +198,7 @@ def _never_issued(user: str, number: int) -> str:
 
 
 def _adapted(body: str | None) -> bytes:
-    """Return a recorded body; a job that would end otherwise here gets commands that end it as recorded."""
+    """Return a recorded body; jobs that would end otherwise get commands that end them as recorded."""
     found = re.search(r"^name: (\w+)$", body or "", re.MULTILINE)
     if body is None or found is None or found[1] not in COMMANDS:
         return (body or "").encode()

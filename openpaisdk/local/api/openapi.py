@@ -16,7 +16,7 @@ from typing import Any
 from openpaisdk.constants import EXTENSION_PREFIX, VERSION
 from openpaisdk.local.api import bodies
 from openpaisdk.local.api.reply_schemas import SCHEMAS, Schema, ref
-from openpaisdk.local.api.routes.job_query import LIMIT_MAX, ORDER_FIELDS
+from openpaisdk.local.api.routes.job_query import KEYWORD_LENGTH_MAX, LIMIT_MAX, ORDER_FIELDS
 from openpaisdk.local.api.shapes import Patch, Shape
 from openpaisdk.local.routing import ANY, ApiRoute
 
@@ -25,9 +25,8 @@ _NDJSON = "application/x-ndjson"
 _TEXT: Schema = {"type": "string"}
 _WHOLE: Schema = {"type": "integer", "minimum": 0}
 _JOB_LIST_QUERY: dict[str, Schema] = {
-    **dict.fromkeys(
-        ("username", "vc", "state", "keyword", "tagsContain", "tagsNotContain", "jobPriority"), _TEXT
-    ),
+    **dict.fromkeys(("username", "vc", "state", "tagsContain", "tagsNotContain", "jobPriority"), _TEXT),
+    "keyword": {"type": "string", "maxLength": KEYWORD_LENGTH_MAX},
     "offset": _WHOLE,
     "limit": {**_WHOLE, "maximum": LIMIT_MAX},
     "order": {"type": "string", "pattern": f"^({'|'.join(ORDER_FIELDS)}),(ASC|DESC)$"},
