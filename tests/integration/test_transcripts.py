@@ -225,7 +225,7 @@ DEFAULT, HIVED = "defaultscheduler", "hivedscheduler"
 FAULTS = "defaultscheduler, with failures injected"
 LIMITED = next((item["setup"] for item in RECORDED if "RATE_LIMIT" in item["setup"]), "")
 MACHINE = ("--cpu", "72", "--gpu", "12", "--mem", "576g")
-"""What the real cluster had. More than this machine has, which matters to nobody: tasks do next to nothing."""
+"""What the real cluster had. This machine may have less: tasks do next to nothing."""
 
 
 @pytest.fixture(scope="module")

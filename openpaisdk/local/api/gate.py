@@ -50,8 +50,9 @@ class CommonHeaders:
                 (b"date", formatdate(second, usegmt=True).encode()),
                 (b"x-content-type-options", b"nosniff"),
             ]
-            self._unlimited = Rate(UNLIMITED, UNLIMITED - 1, second + 60).headers()
-        return [*self._headers, *(self._unlimited if rate is None else rate.headers())]
+            unlimited = Rate(UNLIMITED, UNLIMITED - 1, second + 60)
+            self._unlimited = [*self._headers, *unlimited.headers()]
+        return self._unlimited if rate is None else [*self._headers, *rate.headers()]
 
 
 class Gate:
