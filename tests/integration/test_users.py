@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,26 @@ def test_a_new_password_ends_logins_but_no_applications(server):
     refused = server.post("/api/v2/tokens", json={"username": "bob", "password": PASSWORDS["bob"]})
     assert refused.json()["code"] == "IncorrectPasswordError"
     log_in(server, "bob", "bob-password2").close()
+
+
+def test_no_login_with_an_old_password_survives_its_change(server):
+    body = {"username": "bob", "password": PASSWORDS["bob"]}
+
+    def log_in_again(_: int) -> requests.Response:
+        return requests.post(f"{server.uri}/api/v2/tokens", json=body, timeout=60)
+
+    with ThreadPoolExecutor(8) as pool:
+        logins = [pool.submit(log_in_again, number) for number in range(24)]
+        logins[4].result()
+        new = {"patch": True, "data": {"username": "bob", "password": "another-password"}}
+        assert server.put("/api/v2/users", json=new).status_code == 201
+        answers = [login.result() for login in logins]
+    assert {answer.status_code for answer in answers} == {200, 400}
+    for answer in answers:
+        if answer.status_code == 200:
+            header = {"Authorization": f"Bearer {answer.json()['token']}"}
+            refused = requests.get(f"{server.uri}/api/v2/tokens/check", headers=header, timeout=30)
+            assert refused.status_code == 401
 
 
 def test_a_removed_user_is_out_at_once_and_his_jobs_stay(server):

@@ -183,6 +183,14 @@ class AccountStore:
             return hmac.compare_digest(account.generated_password.encode(), password.encode())
         return account.password_hash is not None and hash_fits(account.password_hash, password)
 
+    def has_password_of(self, account: Account) -> bool:
+        """Return whether the account is still there with the same password."""
+        now = self._accounts.get(account.name)
+        return now is not None and (now.generated_password, now.password_hash) == (
+            account.generated_password,
+            account.password_hash,
+        )
+
     # --- tokens --------------------------------------------------------------------------------
     def issue(self, user: str, kind: str) -> str:
         """Return the text of a new token of this user: ``owner``, ``user`` or ``application``."""

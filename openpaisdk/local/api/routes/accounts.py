@@ -74,7 +74,8 @@ class AccountRoutes:
         account = self._accounts.account(name)
         if account is None:
             raise ApiError(400, "NoUserError", f"User {name} is not found.")
-        if not await asyncio.to_thread(self._accounts.password_fits, account, values["password"]):
+        fits = await asyncio.to_thread(self._accounts.password_fits, account, values["password"])
+        if not fits or not self._accounts.has_password_of(account):  # it may have changed meanwhile
             raise ApiError(400, "IncorrectPasswordError", "Password is incorrect.")
         token = self._accounts.issue(name, USER)
         reply: dict[str, Any] = {"user": name, "token": token, "admin": self._accounts.is_admin(account)}

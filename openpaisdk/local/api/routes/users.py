@@ -88,7 +88,7 @@ class UserRoutes:
             raise ApiError(404, "NoGroupError", f"No groups for vc: {','.join(wanted)}")
         groups = self._groups_of_virtual_clusters(wanted)
         name = values["username"]
-        hashed = await asyncio.to_thread(hash_password, values["password"])
+        hashed = await _hashed(values["password"])
         if self._accounts.account(name) is not None:
             raise ApiError(409, "ConflictUserError", f"User name {name} already exists.")
         account = Account(
@@ -115,6 +115,7 @@ class UserRoutes:
     async def update(self, request: Request) -> Response:
         """Change a user, or with ``patch`` a part of him."""
         data = (await self._admins_values(request, bodies.UPDATE_USER))["data"]
+        hashed = await _hashed(data["password"]) if "password" in data else None
         account = self._known(data["username"])
         if "virtualCluster" in data:
             groups = self._checked_virtual_clusters(data["virtualCluster"])
@@ -122,7 +123,7 @@ class UserRoutes:
         if "admin" in data:
             account = self._with_admin(account, data["admin"])
         account = _with_profile(account, data)
-        await self._save(account, data.get("password"))
+        self._save(account, password_hash=hashed)
         return _created(f"Update user {account.name} successfully")
 
     async def update_me(self, request: Request) -> Response:
@@ -131,21 +132,21 @@ class UserRoutes:
         data = (await read_shape(request, bodies.UPDATE_ME))["data"]
         if data["username"] != identity.user:
             raise forbidden("Can't update other user's data")
-        await self._save(_with_profile(self._known(identity.user), data))
+        self._save(_with_profile(self._known(identity.user), data))
         return _created(f"Update user {identity.user} successfully")
 
     async def set_extension(self, request: Request) -> Response:
         """Change a user's extension, key by key."""
         identity, values = await self._values(request, bodies.USER_EXTENSION)
         self._check_self_or_admin(identity, request, "Non-admin is not allow to do this operation.")
-        await self._save(_with_profile(self._named(request), values))
+        self._save(_with_profile(self._named(request), values))
         return _created("Update user extension data successfully.")
 
     async def set_email(self, request: Request) -> Response:
         """Change a user's e-mail address."""
         identity, values = await self._values(request, bodies.USER_EMAIL)
         self._check_self_or_admin(identity, request, "Pls input the correct password.")
-        await self._save(_with_profile(self._named(request), {"email": values.get("email", "")}))
+        self._save(_with_profile(self._named(request), {"email": values.get("email", "")}))
         return _created("Update user email data successfully.")
 
     async def set_password(self, request: Request) -> Response:
@@ -158,13 +159,16 @@ class UserRoutes:
             old = values.get("oldPassword", "")
             if not await asyncio.to_thread(self._accounts.password_fits, account, old):
                 raise forbidden(wrong)
-        await self._save(account, values["newPassword"])
+        hashed = await _hashed(values["newPassword"])
+        if not identity.admin and not self._accounts.has_password_of(account):
+            raise forbidden(wrong)
+        self._save(self._named(request), password_hash=hashed)
         return _created("update user password successfully.")
 
     async def set_admin(self, request: Request) -> Response:
         """Make a user an admin, or make him none."""
         values = await self._admins_values(request, bodies.USER_ADMIN)
-        await self._save(self._with_admin(self._named(request), values["admin"]))
+        self._save(self._with_admin(self._named(request), values["admin"]))
         return _created("Update user admin permission successfully.")
 
     async def set_virtual_clusters(self, request: Request) -> Response:
@@ -174,7 +178,7 @@ class UserRoutes:
         account = self._named(request)
         if self._accounts.is_admin(account):
             raise forbidden("Admin's virtual clusters cannot be updated.")
-        await self._save(replace(account, groups=groups))
+        self._save(replace(account, groups=groups))
         return _created("Update user virtualCluster data successfully.")
 
     async def set_groups(self, request: Request) -> Response:
@@ -185,7 +189,7 @@ class UserRoutes:
         missing = [name for name in groups if self._accounts.groups.get(name) is None]
         if missing:
             raise ApiError(404, "NoGroupError", f"Updated nonexistent grouplist: {','.join(missing)}")
-        await self._save(replace(account, groups=groups))
+        self._save(replace(account, groups=groups))
         return _created("update user grouplist successfully.")
 
     async def add_group(self, request: Request) -> Response:
@@ -194,7 +198,7 @@ class UserRoutes:
         if self._accounts.groups.get(name) is None:
             raise ApiError(404, "NoGroupError", f"Updated nonexistent group: {name}")
         account = self._named(request)
-        await self._save(replace(account, groups=tuple(dict.fromkeys([*account.groups, name]))))
+        self._save(replace(account, groups=tuple(dict.fromkeys([*account.groups, name]))))
         return _created(f"User {account.name} is added into group {name}")
 
     async def remove_group(self, request: Request) -> Response:
@@ -202,7 +206,7 @@ class UserRoutes:
         name = (await self._admins_values(request, bodies.USER_GROUP))["groupname"]
         account = self._named(request)
         groups = tuple(group for group in account.groups if group != name)
-        await self._save(replace(account, groups=groups))
+        self._save(replace(account, groups=groups))
         return _created(f"User {account.name} is removed from group {name}")
 
     # --- what several need -----------------------------------------------------------------------
@@ -254,16 +258,22 @@ class UserRoutes:
         groups = self._accounts.groups.of(account.groups)
         return replace(account, groups=tuple(group.name for group in groups if not group.admin))
 
-    async def _save(self, account: Account, new_password: str | None = None) -> None:
-        """Keep a changed account; a new password ends the user's logins."""
+    def _save(self, account: Account, *, password_hash: str | None = None) -> None:
+        """Keep a changed account; a new password ends the user's logins.
+
+        Nothing is awaited between reading an account and keeping it: a change in between would be lost.
+        """
         if account.name == self._services.owner and not self._accounts.is_admin(account):
             raise forbidden(f"User {account.name} runs this cluster and stays an admin of it.")
-        if new_password is not None:
-            hashed = await asyncio.to_thread(hash_password, new_password)
-            account = replace(account, generated_password=None, password_hash=hashed)
+        if password_hash is not None:
+            account = replace(account, generated_password=None, password_hash=password_hash)
             self._accounts.revoke_logins(account.name)
             self._services.sessions.forget(account.name)
         self._accounts.save_account(account)
+
+
+async def _hashed(password: str) -> str:
+    return await asyncio.to_thread(hash_password, password)
 
 
 def _with_admin(groups: tuple[str, ...], admin: bool) -> tuple[str, ...]:
