@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +27,7 @@ from openpaisdk.local.api.openapi import OPERATIONS
 pytestmark = pytest.mark.integration
 
 EXAMPLES = 8
+BODIES_WITH_NAMES = ("/api/v2/jobs", "/local/v1/wait", "/local/v1/links")
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -154,25 +154,25 @@ def test_what_can_be_asked_without_a_name_looks_as_described(server, document, p
 
 # --- made-up requests ---------------------------------------------------------------------------
 def known_names(server) -> dict[str, list[str]]:
-    """Return values of the variable parts of addresses, some of which lead somewhere."""
+    """Return values of parameters, some of which lead somewhere: a schema cannot tell them."""
+    job, missing = f"{server.user}~good", f"{server.user}~nope"
     return {
-        "framework": [f"{server.user}~good", f"{server.user}~nope", "good", "~"],
-        "attempt": ["0", "1", "x", "-1", "9" * 30],
-        "task_attempt": ["0", "1", "9" * 30],
+        "framework": [job, job, missing, "good"],
+        "job": [job, missing],
+        "attempt": ["0", "0", "9", "x"],
+        "task_attempt": ["0", "9" * 30],
         "role": ["worker", "nope"],
-        "index": ["0", "9", "x"],
+        "index": ["0", "9"],
         "name": [server.user, "bob", "default", "admingroup", "crew", "stdout", "a-b"],
         "keys": ["a", "a/b", "acls/admin", "acls"],
     }
 
 
-def some_documents(server) -> list[str]:
+def some_documents(server) -> list[dict[str, Any]]:
     return [
-        json.dumps(server.document("made_up", "true")),
-        json.dumps(server.document("made_up", "true", defaults={"virtualCluster": "nope"})),
-        json.dumps(server.document("mounts", "true", extras={"storages": [{"name": "nope"}]})),
-        "a: [",
-        "name: made_up",
+        server.document("made_up", "true"),
+        server.document("made_up_too", "true", defaults={"virtualCluster": "nope"}),
+        server.document("mounts", "true", extras={"storages": [{"name": "nope"}]}),
     ]
 
 
@@ -186,11 +186,15 @@ def api(server, document):
     for path in content["paths"].values():
         for operation in path.values():
             for parameter in operation.get("parameters", ()):
-                if parameter["in"] == "path" and parameter["name"] in names:
-                    known = {"enum": names[parameter["name"]]}
-                    parameter["schema"] = {"anyOf": [known, parameter["schema"]]}
-    submit = content["paths"]["/api/v2/jobs"]["post"]["requestBody"]["content"]["text/yaml"]
+                if parameter["name"] in names:
+                    parameter["schema"] = {"enum": names[parameter["name"]]}
+    bodies = {path: content["paths"][path]["post"]["requestBody"]["content"] for path in BODIES_WITH_NAMES}
+    submit, wait, link = (next(iter(body.values())) for body in bodies.values())
     submit["schema"] = {"anyOf": [{"enum": some_documents(server)}, submit["schema"]]}
+    job = content["components"]["schemas"]["JobDocument"]
+    job["definitions"]["commands"]["items"] = {"const": "true"}  # made-up commands are better not run
+    wait["schema"]["properties"]["jobs"]["items"] = {"enum": names["job"]}
+    link["schema"]["properties"]["job"] = {"enum": names["job"]}
     schema = schemathesis.openapi.from_dict(content)
     schema.config.base_url = server.uri
     return schema

@@ -30,6 +30,15 @@ def server(start_server):
     return server
 
 
+@pytest.fixture(scope="module")
+def steady(local_server):
+    """The same for tests that change nothing: one server for all of them."""
+    for name, password in PASSWORDS.items():
+        local_server.post("/api/v2/users", json={"username": name, "password": password})
+    local_server.post("/api/v2/groups", json={"groupname": "team"})
+    return local_server
+
+
 def log_in(server, user: str, password: str | None = None) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
@@ -119,18 +128,18 @@ def test_every_virtual_cluster_has_a_group_of_its_name_and_admins_use_all(server
         ("PUT", "/groups/team/extension/acls/admin", {"data": True}),
     ],
 )
-def test_others_are_changed_by_admins_only(server, method, path, body):
-    before = server.get("/api/v2/users").json()
-    answer = as_user(server, "bob", method, f"/api/v2{path}", json=body)
+def test_others_are_changed_by_admins_only(steady, method, path, body):
+    before = steady.get("/api/v2/users").json()
+    answer = as_user(steady, "bob", method, f"/api/v2{path}", json=body)
     assert said(answer)[:2] == (403, "ForbiddenUserError")
-    application = server.post("/api/v2/tokens/application").json()["token"]
+    application = steady.post("/api/v2/tokens/application").json()["token"]
     if method != "GET":
         headers = {"Authorization": f"Bearer {application}"}
         answer = requests.request(
-            method, f"{server.uri}/api/v2{path}", json=body, headers=headers, timeout=30
+            method, f"{steady.uri}/api/v2{path}", json=body, headers=headers, timeout=30
         )
         assert said(answer)[2] == "Applications are not allowed to do this operation."
-    assert server.get("/api/v2/users").json() == before
+    assert steady.get("/api/v2/users").json() == before
 
 
 # --- users --------------------------------------------------------------------------------------
@@ -320,9 +329,9 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("place", "body", "status", "code", "message"), MISTAKES)
-def test_mistakes_are_told_in_the_words_of_a_real_server(server, place, body, status, code, message):
+def test_mistakes_are_told_in_the_words_of_a_real_server(steady, place, body, status, code, message):
     method, path = place.split()
-    assert said(server.request(method, f"/api/v2{path}", json=body)) == (status, code, message)
+    assert said(steady.request(method, f"/api/v2{path}", json=body)) == (status, code, message)
 
 
 def test_legacy_routes_change_what_they_name(server):

@@ -8,9 +8,11 @@ check live answers against the document that comes out.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any
 
 from openpaisdk.constants import EXTENSION_PREFIX, VERSION
@@ -19,6 +21,7 @@ from openpaisdk.local.api.reply_schemas import SCHEMAS, Schema, ref
 from openpaisdk.local.api.routes.job_query import KEYWORD_LENGTH_MAX, LIMIT_MAX, ORDER_FIELDS
 from openpaisdk.local.api.shapes import Patch, Shape
 from openpaisdk.local.routing import ANY, ApiRoute
+from openpaisdk.spec import schemas
 
 JSON, TEXT, YAML = "application/json", "text/plain", "text/yaml"
 _NDJSON = "application/x-ndjson"
@@ -136,7 +139,7 @@ def _group_operations(base: str) -> dict[tuple[str, str], Operation]:
 _JOB_OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", f"{_API}/jobs"): Operation(reply="Jobs", query=_JOB_LIST_QUERY),
     ("POST", f"{_API}/jobs"): Operation(
-        reply="JobDone", status=202, body=_TEXT, body_content=YAML, errors=(404, 409)
+        reply="JobDone", status=202, body=ref("JobDocument"), body_content=YAML, errors=(404, 409)
     ),
     ("GET", _JOB): _get("Job"),
     ("GET", f"{_JOB}/attempts/{{attempt}}"): _get("Job"),
@@ -247,13 +250,22 @@ def build_document(routes: Iterable[ApiRoute]) -> dict[str, Any]:
         "servers": [{"url": "/"}, {"url": "/rest-server"}],
         "paths": paths,
         "components": {
-            "schemas": SCHEMAS,
+            "schemas": {**SCHEMAS, "JobDocument": _job_document()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "application": {"type": "http", "scheme": "basic"},
             },
         },
     }
+
+
+def _job_document() -> Schema:
+    """Return the schema of job documents, which refers to parts of itself."""
+    text = files(schemas).joinpath("job_v2.json").read_text("utf-8")
+    place = ref("JobDocument")["$ref"]
+    schema: Schema = json.loads(text.replace('"#/definitions/', f'"{place}/definitions/'))
+    del schema["$schema"]
+    return schema
 
 
 def _plain(path: str) -> str:
