@@ -21,8 +21,8 @@ from starlette.types import ASGIApp
 from openpaisdk._files import read_json, replace_json
 from openpaisdk.constants import VERSION
 from openpaisdk.errors import ConfigError, LocalClusterError
+from openpaisdk.local.access.rate_limits import RateLimits
 from openpaisdk.local.access.users import AccountStore
-from openpaisdk.local.api.rate_limits import RateLimits
 from openpaisdk.local.app import build_app
 from openpaisdk.local.hardware import usable_cpus, usable_memory_mb, visible_gpus
 from openpaisdk.local.home import LocalHome

@@ -12,7 +12,7 @@ from openpaisdk.local.access.sessions import PageSessions
 from openpaisdk.local.access.users import AccountStore
 
 if TYPE_CHECKING:
-    from openpaisdk.local.api.rate_limits import RateLimits
+    from openpaisdk.local.access.rate_limits import RateLimits
     from openpaisdk.local.home import LocalHome
     from openpaisdk.local.jobs.scheduler import Scheduler
     from openpaisdk.local.records import Machine

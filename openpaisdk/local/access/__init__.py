@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Who may use the embedded cluster: accounts, tokens, and the sessions of browsers."""
+"""Who may use the embedded cluster, and how often: accounts, tokens, sessions of browsers, rate limits."""

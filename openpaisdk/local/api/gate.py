@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from openpaisdk.local.api.rate_limits import (
+from openpaisdk.local.access.rate_limits import (
     UNLIMITED,
     Rate,
     RateLimits,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from openpaisdk.local.api.rate_limits import RateLimit, TooManyRequestsError, rate_of
+from openpaisdk.local.access.rate_limits import RateLimit, TooManyRequestsError, rate_of
 
 
 class Clock:
