@@ -22,6 +22,8 @@ from openpaisdk.local.home import LocalHome
 from openpaisdk.spec.names import parse_memory_mb
 
 LOCK_FILE = "server.lock"
+USUAL_RATE_LIMITS = "600:120:3600"
+"""What OpenPAI's installer sets."""
 LOG_LIMIT_BYTES = 4 * 1024**2
 """At a start, a log larger than this is put aside as ``server.log.1``."""
 
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--rate-limits",
         nargs="?",
-        const="600:120:3600",
+        const=USUAL_RATE_LIMITS,
         help="refuse clients that ask too often, REQUESTS/MIN:LISTS/MIN:SUBMISSIONS/HOUR; `off` ends it",
     )
     serve.add_argument("--ready-fd", type=int, help="descriptor to report to")
@@ -203,5 +205,7 @@ def _parse_rate_limits(text: str) -> list[int] | None:
         return None
     words = text.split(":")
     if len(words) != 3 or not all(word.isdecimal() and int(word) for word in words):
-        raise UsageError(f"rate limits {text!r} are not three numbers", hint="for example 600:120:3600")
+        raise UsageError(
+            f"rate limits {text!r} are not three numbers", hint=f"for example {USUAL_RATE_LIMITS}"
+        )
     return [int(word) for word in words]

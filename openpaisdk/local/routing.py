@@ -24,6 +24,8 @@ def to_json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+NESTING_MAX = 64
+"""How deeply a JSON body may be nested; what is kept of it must go into answers, a few levels deeper still."""
 ANY = "ANY"
 """Stands for every method, for the few addresses that do not tell them apart."""
 
@@ -109,10 +111,34 @@ def _parse_json(body: bytes) -> Any:
         value = json.loads(body)
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
-        raise ApiError(400, None, "the body is not JSON: it is nested too deeply") from None
+        raise _nested_too_deeply() from None
     except ValueError as exc:
         raise ApiError(400, None, f"the body is not JSON: {exc}") from exc
+    check_depth(value)
     return value
+
+
+def check_depth(value: Any, *, levels: int = NESTING_MAX) -> None:
+    """Refuse a value that nobody could be sent again, so deeply is it nested.
+
+    Raises:
+        ApiError: 400.
+    """
+    if not isinstance(value, (dict, list)):
+        return
+    if levels == 0:
+        raise _nested_too_deeply()
+    for item in value.values() if isinstance(value, dict) else value:
+        check_depth(item, levels=levels - 1)
+
+
+def _nested_too_deeply() -> ApiError:
+    return ApiError(400, None, f"the body is nested too deeply, at most {NESTING_MAX} levels are taken")
+
+
+def small_number(text: str) -> int | None:
+    """Return the whole number that an address or a query names; ``None`` when it is none or far too large."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 def field_error(name: str, problem: str) -> ApiError:

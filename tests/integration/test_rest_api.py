@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -143,7 +144,9 @@ def test_nobody_ends_tokens_of_others_and_ending_one_twice_is_no_error(server, b
     mine = server.post("/api/v2/tokens/application").json()["token"]
     for _ in range(2):
         assert server.delete(f"/api/v2/tokens/{mine}").json() == {"message": "revoke successfully"}
-    assert refusal(server.delete("/api/v2/tokens/garbage")) == (400, "InvalidParametersError")
+    nested = base64.urlsafe_b64encode(b"[" * 20_000).decode()
+    for text in ("garbage", f"a.{nested}.b"):
+        assert refusal(server.delete(f"/api/v2/tokens/{text}")) == (400, "InvalidParametersError")
 
 
 def test_the_life_of_a_token_is_checked_and_then_not_heeded(server):
@@ -171,6 +174,7 @@ def test_the_life_of_a_token_is_checked_and_then_not_heeded(server):
     [
         (b'{"value": "STOP"', 400),
         (b"[" * 50_000, 400),
+        (b'{"a":' * 100 + b"1" + b"}" * 100, 400),
         (b'{"value": NaN}', 400),
         (b'{"value": "\\ud800"}', 400),
         (b"\xff\xfe", 400),
@@ -351,6 +355,20 @@ def test_attempts_that_are_not_there_are_not_found(server):
     assert server.get(task).json()["message"] == (
         f"Task not found in Job {server.user}~good with jobAttemptIndex 0, taskRoleName nope and taskIndex 0."
     )
+
+
+@pytest.mark.parametrize("number", ["9" * 30, "9" * 5000, "\u0663"], ids=["30", "5000", "arabic"])
+def test_a_number_beyond_all_is_not_found(server, number):
+    job = job_path(server, "good")
+    task = f"{job}/attempts/{{}}/taskRoles/worker/taskIndex/{{}}/attempts"
+    for path in (
+        f"{job}/attempts/{number}",
+        f"{job}/job-attempts/{number}",
+        task.format(number, 0),
+        task.format(0, number),
+        f"{task.format(0, 0)}/{number}/logs",
+    ):
+        assert server.get(path).status_code == 404, path[:80]
 
 
 def test_job_attempts_come_newest_first_then_in_order(server):

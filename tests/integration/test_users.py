@@ -371,6 +371,17 @@ def test_legacy_routes_change_what_they_name(server):
     }
 
 
+def test_nothing_is_kept_that_is_nested_too_deeply_to_be_shown(steady):
+    for path in ("a/" * 1000 + "a", "a/" * 40 + "a"):
+        data = {"b": {}}
+        for _ in range(40):
+            data = {"b": data}
+        answer = steady.put(f"/api/v2/groups/team/extension/{path}", json={"data": data})
+        assert answer.status_code == 400
+        assert "nested too deeply" in answer.json()["message"]
+    assert steady.get("/api/v2/groups").status_code == 200
+
+
 # --- opai local user ----------------------------------------------------------------------------
 class Opai:
     """Commands in this process, with a home of their own."""

@@ -45,6 +45,17 @@ def test_hidden_names_are_accepted(names, shown):
     assert hidden not in [line.split()[0] for line in table.group_help_text(group).splitlines() if line]
 
 
+def test_half_a_command_of_two_words_gives_the_help_of_its_group():
+    text = table.group_help_text("local")
+    assert Engine().process(["local", "user"]) == Engine().process(["local", "user", "-h"]) == text
+    assert "user passwd" in text
+
+
+def test_options_may_stand_between_the_words_of_a_command():
+    text = Engine().process(["local", "-o", "json", "user", "-q", "add", "-h"])
+    assert text.startswith("usage: opai local user add")
+
+
 def test_version_is_a_text():
     assert Engine().process(["--version"]) == table.version_text()
 
@@ -56,6 +67,11 @@ def test_version_is_a_text():
         (["job", "listt"], "opai job has no command 'listt'", "did you mean `opai job list`?"),
         (["job", "sweep"], "opai job has no command 'sweep'", "`opai job -h` lists"),
         (["storage", "list"], "opai has no command 'storage'", "`opai -h` lists"),
+        (
+            ["local", "user", "ad"],
+            "opai local has no command 'user ad'",
+            "did you mean `opai local user add`?",
+        ),
         (["-x", "job", "list"], "unknown option '-x' before the command", "`opai -h`"),
         (["job", "--name", "list"], "unknown option '--name' before the command", "`opai job -h`"),
         (["-o", "json"], "no command was named", "`opai -h`"),

@@ -12,10 +12,6 @@ from starlette.types import Scope
 
 from openpaisdk.local.api_error import ApiError
 
-LIMITS = (600, 120, 3600)
-"""Requests a minute of a client, lists of jobs a minute and submissions an hour of a user: what OpenPAI's
-installer configures.
-"""
 UNLIMITED = 1_000_000
 """Shown to clients that read the headers of a server that refuses nobody."""
 _SCOPE_KEY = "openpaisdk.rate"

@@ -340,7 +340,7 @@ def read_claims(text: str) -> dict[str, Any]:
     try:
         _, signed, _ = text.split(".")
         claims = json.loads(_decode(signed))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}
 

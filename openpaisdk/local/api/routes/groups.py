@@ -14,7 +14,7 @@ from openpaisdk.local.access.groups import ADMIN_GROUP, Group
 from openpaisdk.local.api import bodies, replies
 from openpaisdk.local.api.shapes import Patch, ProblemError, Shape, read_shape
 from openpaisdk.local.api_error import ApiError, forbidden, invalid_parameters
-from openpaisdk.local.routing import ApiRoute, JsonReply
+from openpaisdk.local.routing import NESTING_MAX, ApiRoute, JsonReply, check_depth
 from openpaisdk.local.services import Services
 
 
@@ -109,7 +109,7 @@ class GroupRoutes:
         """Change one value somewhere in a group's extension."""
         values = await self._admins_values(request, bodies.EXTENSION_VALUE)
         group = self._named(request)
-        keys = request.path_params["keys"].split("/")
+        keys = request.path_params["keys"].split("/", NESTING_MAX)
         self._save(group, {"extension": _with_value(group.extension, keys, values["data"])})
         return JsonReply({"message": "Update group extension data successfully."}, 201)
 
@@ -144,6 +144,7 @@ class GroupRoutes:
     def _save(self, group: Group, values: dict[str, Any]) -> None:
         """Keep a group with some values changed; rights that are not told are none."""
         extension = {**values.get("extension", group.extension)}
+        check_depth(extension)
         try:
             bodies.GROUP_EXTENSION.read({"extension": extension})
         except ProblemError as exc:

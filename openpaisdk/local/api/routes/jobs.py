@@ -16,7 +16,7 @@ from openpaisdk.local.api.routes.job_query import parse_job_query
 from openpaisdk.local.api.shapes import read_shape
 from openpaisdk.local.api_error import ApiError, forbidden, no_job
 from openpaisdk.local.records import AttemptRecord, JobRecord, TaskRecord
-from openpaisdk.local.routing import ApiRoute, JsonReply, content_type, read_body
+from openpaisdk.local.routing import ApiRoute, JsonReply, content_type, read_body, small_number
 from openpaisdk.local.services import Services
 from openpaisdk.spec.codec import job_spec_from_document
 from openpaisdk.spec.wire import parse_wire
@@ -94,13 +94,12 @@ class JobRoutes:
         return JsonReply(replies.job_detail(job, attempt, tasks, ip=self._services.machine.ip))
 
     def _shown_attempt(self, job: JobRecord, wanted: str | None) -> AttemptRecord | None:
-        if (
-            wanted is None or not wanted.isdecimal()
-        ):  # like the real server, which takes a non-number as the newest
-            return None if job.attempt_id is None else self._scheduler.attempt(job, job.attempt_id)
-        if job.attempt_id is None and int(wanted) == 0:
+        if wanted is None or not wanted.isdecimal():  # the real server, too, takes no number as the newest
+            wanted = str(job.attempt_id or 0)
+        number = small_number(wanted)
+        if job.attempt_id is None and number == 0:
             return None
-        attempt = self._scheduler.attempt(job, int(wanted))
+        attempt = None if number is None else self._scheduler.attempt(job, number)
         if attempt is None:
             raise no_job(f"JobAttemptId {wanted} is not found in {job.framework}.")
         return attempt
