@@ -25,7 +25,7 @@ def to_json(value: Any) -> bytes:
 
 
 NESTING_MAX = 64
-"""How deeply a JSON body may be nested; what is kept of it must go into answers, a few levels deeper still."""
+"""How deeply a JSON body may be nested; what is kept of it goes into answers, some levels deeper still."""
 ANY = "ANY"
 """Stands for every method, for the few addresses that do not tell them apart."""
 
