@@ -26,7 +26,7 @@ from openpaisdk.local.api.openapi import OPERATIONS
 
 pytestmark = pytest.mark.integration
 
-EXAMPLES = 8
+EXAMPLES = 5
 BODIES_WITH_NAMES = ("/api/v2/jobs", "/local/v1/wait", "/local/v1/links")
 CHECKS = [
     not_a_server_error,
