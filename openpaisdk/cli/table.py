@@ -60,7 +60,7 @@ COMMANDS = {
         ),
         "user add": ("local_user:AddUser", "let somebody else use the embedded cluster"),
         "user list": ("local_user:ListUsers", "show the users of the embedded cluster"),
-        "user remove": ("local_user:RemoveUser", "remove a user; his jobs stay"),
+        "user remove": ("local_user:RemoveUser", "remove a user; the jobs stay"),
         "user passwd": ("local_user:ChangePassword", "give a user another password"),
     },
 }

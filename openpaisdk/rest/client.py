@@ -445,7 +445,7 @@ class RestClient:
         self._json("POST", "/users", {**value, "virtualCluster": list(virtual_clusters)})
 
     def set_user_password(self, name: str, password: Secret) -> None:
-        """Give a user another password, which ends his logins; only admins may."""
+        """Give a user another password, which ends all logins with the old one; only admins may."""
         data = {"username": name, "password": password.reveal()}
         self._json("PUT", "/users", {"patch": True, "data": data})
 

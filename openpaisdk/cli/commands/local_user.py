@@ -40,7 +40,7 @@ class AddUser(Command):
     columns = (*_COLUMNS, ("PASSWORD", "password"))
 
     def add_arguments(self, parser: Parser) -> None:
-        """Declare who it is, and what he may do."""
+        """Declare who it is, and what they may do."""
         parser.add_argument("name", metavar="NAME", help="letters, digits, _, - and .")
         parser.add_argument("--admin", action="store_true", help="may change jobs and users of all")
         parser.add_argument(
@@ -49,12 +49,12 @@ class AddUser(Command):
             type=options.comma_list,
             default=[],
             metavar="NAME",
-            help="a virtual cluster that he may use beside `default` (repeatable)",
+            help="a virtual cluster to use beside `default` (repeatable)",
         )
         _add_password(parser)
 
     def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
-        """Add the user and return him as ``local user list`` shows him."""
+        """Add the user and return the entry that ``local user list`` shows."""
         context.warn(_NOT_ISOLATED)
         password, shown = _new_password(args, context)
         client = open_local()
@@ -85,7 +85,7 @@ class RemoveUser(Command):
         parser.add_argument("name", metavar="NAME", help="the user")
 
     def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
-        """Remove the user and return him as he was."""
+        """Remove the user and return the entry that there was."""
         client = open_local()
         entry = _entry(client.users(), args.name)
         client.delete_user(args.name)

@@ -107,10 +107,10 @@ class Authenticator:
 
 
 def must_be_admin(identity: Identity) -> Identity:
-    """Return the sender if he is an admin.
+    """Return the sender, who has to be an admin.
 
     Raises:
-        ApiError: 403, he is none.
+        ApiError: 403, it is no admin.
     """
     if not identity.admin:
         raise forbidden("Non-admin is not allow to do this operation.")

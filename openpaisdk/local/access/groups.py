@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Groups of users: what a user may do and use follows from the groups that he is in (rest-api-v2 §8)."""
+"""Groups of users: what users may do and use follows from the groups that they are in (rest-api-v2 §8)."""
 
 from __future__ import annotations
 

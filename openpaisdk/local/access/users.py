@@ -164,7 +164,7 @@ class AccountStore:
         self._accounts[account.name] = account
 
     def delete_account(self, name: str) -> None:
-        """Forget a user and end all tokens of his."""
+        """Forget a user and end all the tokens."""
         self._revoke_where(lambda token: token.user == name)
         self._connection.execute("DELETE FROM accounts WHERE name = ?", (name,))
         del self._accounts[name]
@@ -241,7 +241,7 @@ class AccountStore:
             self._connection.execute("DELETE FROM tokens WHERE digest = ?", (digest,))
 
     def revoke_logins(self, user: str) -> None:
-        """End the tokens that logins gave a user; those of his applications stay good."""
+        """End the tokens that logins gave a user; those of applications stay good."""
         self._revoke_where(lambda token: token.user == user and token.kind == USER)
 
     def _revoke_where(self, condition: Callable[[Token], bool]) -> None:

@@ -413,7 +413,7 @@ def user(
     storages: list[str],
     with_private_parts: bool,
 ) -> dict[str, Any]:
-    """Return a user; only he himself sees what may be secret in his extension (rest-api-v2 §7, §16)."""
+    """Return a user; nobody else sees what may be secret in the extension (rest-api-v2 §7, §16)."""
     return {
         "username": account.name,
         "grouplist": list(account.groups),

@@ -102,7 +102,7 @@ class UserRoutes:
         return _created("User is created successfully")
 
     async def delete(self, request: Request) -> Response:
-        """Remove a user; what he has submitted stays."""
+        """Remove a user; jobs stay."""
         must_be_admin(self._auth.user_token(request))
         account = self._named(request)
         if self._accounts.is_admin(account):
@@ -113,7 +113,7 @@ class UserRoutes:
 
     # --- change --------------------------------------------------------------------------------
     async def update(self, request: Request) -> Response:
-        """Change a user, or with ``patch`` a part of him."""
+        """Change a user, or with ``patch`` a part."""
         data = (await self._admins_values(request, bodies.UPDATE_USER))["data"]
         hashed = await _hashed(data["password"]) if "password" in data else None
         account = self._known(data["username"])
@@ -150,7 +150,7 @@ class UserRoutes:
         return _created("Update user email data successfully.")
 
     async def set_password(self, request: Request) -> Response:
-        """Change a user's password, which ends his logins; an admin need not know the old one."""
+        """Change a user's password, which ends all logins with the old one; an admin need not know the old one."""
         identity, values = await self._values(request, bodies.USER_PASSWORD)
         account = self._named(request)
         wrong = "Pls input the correct password."
@@ -166,7 +166,7 @@ class UserRoutes:
         return _created("update user password successfully.")
 
     async def set_admin(self, request: Request) -> Response:
-        """Make a user an admin, or make him none."""
+        """Make a user an admin, or an ordinary user again."""
         values = await self._admins_values(request, bodies.USER_ADMIN)
         self._save(self._with_admin(self._named(request), values["admin"]))
         return _created("Update user admin permission successfully.")
@@ -202,7 +202,7 @@ class UserRoutes:
         return _created(f"User {account.name} is added into group {name}")
 
     async def remove_group(self, request: Request) -> Response:
-        """Take a user out of a group; it is no error when he is not in it."""
+        """Take a user out of a group; it is no error to take out who is not in it."""
         name = (await self._admins_values(request, bodies.USER_GROUP))["groupname"]
         account = self._named(request)
         groups = tuple(group for group in account.groups if group != name)
