@@ -150,7 +150,7 @@ class UserRoutes:
         return _created("Update user email data successfully.")
 
     async def set_password(self, request: Request) -> Response:
-        """Change a user's password, which ends all logins with the old one; an admin need not know the old one."""
+        """Change a user's password, which ends all logins; an admin need not know the old one."""
         identity, values = await self._values(request, bodies.USER_PASSWORD)
         account = self._named(request)
         wrong = "Pls input the correct password."
