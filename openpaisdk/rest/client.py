@@ -449,6 +449,10 @@ class RestClient:
         data = {"username": name, "password": password.reveal()}
         self._json("PUT", "/users", {"patch": True, "data": data})
 
+    def set_user_admin(self, name: str, admin: bool) -> None:
+        """Make a user an admin, or an ordinary user again; only admins may."""
+        self._json("PUT", f"/users/{quote(name)}/admin", {"admin": admin})
+
     def delete_user(self, name: str) -> None:
         """Remove a user, who must not be an admin; only admins may."""
         self._json("DELETE", f"/users/{quote(name)}")

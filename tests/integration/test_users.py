@@ -449,8 +449,10 @@ def test_passwords_are_typed_twice_or_come_from_stdin(opai, monkeypatch):
         opai("local", "user", "add", "bob")
     with pytest.raises(ClusterError, match="o groups for vc: nope"):
         opai("local", "user", "add", "carol", "--vc", "nope")
-    with pytest.raises(PermissionDeniedError, match="not allowed to remove"):
-        opai("local", "user", "remove", "bob")
+    assert opai("local", "user", "remove", "bob")[0]["admin"] is True
+    (owner,) = opai("local", "user", "list")
+    with pytest.raises(PermissionDeniedError, match="stays an admin"):
+        opai("local", "user", "remove", owner["name"])
 
 
 def test_no_password_reaches_a_file_or_a_log_in_clear(opai, tmp_path, monkeypatch):

