@@ -29,26 +29,17 @@ LOGIN = Shape(
     required=("username", "password"),
 )
 
-CREATE_USER = Shape(
-    fields={
-        "username": USER_NAME,
-        "email": _EMAIL_OR_NONE,
-        "virtualCluster": Items(),
-        "admin": Flag(),
-        "password": _PASSWORD,
-        "extension": _EXTENSION,
-    },
-    required=("username", "password"),
-)
+_USER = {
+    "username": USER_NAME,
+    "email": _EMAIL_OR_NONE,
+    "virtualCluster": Items(),
+    "admin": Flag(),
+    "password": _PASSWORD,
+    "extension": _EXTENSION,
+}
+CREATE_USER = Shape(fields=_USER, required=("username", "password"))
 UPDATE_USER = Patch(
-    fields={
-        "username": USER_NAME,
-        "email": _EMAIL,
-        "virtualCluster": Items(),
-        "admin": Flag(),
-        "password": _PASSWORD,
-        "extension": _EXTENSION,
-    },
+    fields={**_USER, "email": _EMAIL},
     key="username",
     whole=("email", "virtualCluster", "admin", "password", "extension"),
 )

@@ -15,6 +15,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from openpaisdk.local.access.auth import Authenticator, must_be_admin
 from openpaisdk.local.api_error import invalid_parameters
 from openpaisdk.local.routing import read_values
 
@@ -247,3 +248,15 @@ async def read_shape(request: Request, shape: Shape | Patch) -> dict[str, Any]:
         return shape.read(await read_values(request))
     except ProblemError as exc:
         raise invalid_parameters(str(exc)) from None
+
+
+async def read_shape_of_admin(request: Request, auth: Authenticator, shape: Shape | Patch) -> dict[str, Any]:
+    """Return the body of an admin's request; like the real server it looks at the body first.
+
+    Raises:
+        ApiError: 401 or 403, the sender may not do this; 400, the body does not fit.
+    """
+    identity = auth.user_token(request)
+    values = await read_shape(request, shape)
+    must_be_admin(identity)
+    return values

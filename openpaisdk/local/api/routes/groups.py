@@ -12,7 +12,7 @@ from starlette.responses import Response
 from openpaisdk.local.access.auth import must_be_admin
 from openpaisdk.local.access.groups import ADMIN_GROUP, Group
 from openpaisdk.local.api import bodies, replies
-from openpaisdk.local.api.shapes import Patch, ProblemError, Shape, read_shape
+from openpaisdk.local.api.shapes import ProblemError, read_shape_of_admin
 from openpaisdk.local.api_error import ApiError, forbidden, invalid_parameters
 from openpaisdk.local.routing import NESTING_MAX, ApiRoute, JsonReply, check_depth
 from openpaisdk.local.services import Services
@@ -72,7 +72,7 @@ class GroupRoutes:
     # --- change --------------------------------------------------------------------------------
     async def create(self, request: Request) -> Response:
         """Make a group."""
-        values = await self._admins_values(request, bodies.CREATE_GROUP)
+        values = await read_shape_of_admin(request, self._auth, bodies.CREATE_GROUP)
         name = values["groupname"]
         if self._groups.get(name) is not None:
             raise invalid_parameters(f"Group {name} already exists.")
@@ -81,7 +81,7 @@ class GroupRoutes:
 
     async def update(self, request: Request) -> Response:
         """Change a group; with ``patch`` only what is given, its extension key by key."""
-        values = await self._admins_values(request, bodies.UPDATE_GROUP)
+        values = await read_shape_of_admin(request, self._auth, bodies.UPDATE_GROUP)
         data = values["data"]
         group = self._known(data["groupname"])
         if values.get("patch") and "extension" in data:
@@ -100,14 +100,14 @@ class GroupRoutes:
 
     async def set_extension(self, request: Request) -> Response:
         """Change a group's extension, key by key."""
-        values = await self._admins_values(request, bodies.GROUP_EXTENSION)
+        values = await read_shape_of_admin(request, self._auth, bodies.GROUP_EXTENSION)
         group = self._named(request)
         self._save(group, {"extension": {**group.extension, **values["extension"]}})
         return JsonReply({"message": "update group extension data successfully."}, 201)
 
     async def set_extension_value(self, request: Request) -> Response:
         """Change one value somewhere in a group's extension."""
-        values = await self._admins_values(request, bodies.EXTENSION_VALUE)
+        values = await read_shape_of_admin(request, self._auth, bodies.EXTENSION_VALUE)
         group = self._named(request)
         keys = request.path_params["keys"].split("/", NESTING_MAX)
         self._save(group, {"extension": _with_value(group.extension, keys, values["data"])})
@@ -115,23 +115,17 @@ class GroupRoutes:
 
     async def set_description(self, request: Request) -> Response:
         """Change a group's description."""
-        values = await self._admins_values(request, bodies.GROUP_DESCRIPTION)
+        values = await read_shape_of_admin(request, self._auth, bodies.GROUP_DESCRIPTION)
         self._save(self._named(request), {"description": values.get("description", "")})
         return JsonReply({"message": "update group description data successfully."}, 201)
 
     async def set_external_name(self, request: Request) -> Response:
         """Change what a group is called elsewhere."""
-        values = await self._admins_values(request, bodies.GROUP_EXTERNAL_NAME)
+        values = await read_shape_of_admin(request, self._auth, bodies.GROUP_EXTERNAL_NAME)
         self._save(self._named(request), {"externalName": values.get("externalName", "")})
         return JsonReply({"message": "update group externalNameData data successfully."}, 201)
 
     # --- what several need -----------------------------------------------------------------------
-    async def _admins_values(self, request: Request, shape: Shape | Patch) -> dict[str, Any]:
-        identity = self._auth.user_token(request)
-        values = await read_shape(request, shape)
-        must_be_admin(identity)
-        return values
-
     def _named(self, request: Request) -> Group:
         return self._known(request.path_params["name"])
 

@@ -15,7 +15,7 @@ from openpaisdk.local.access.groups import ADMIN_GROUP, DEFAULT_GROUP
 from openpaisdk.local.access.passwords import hash_password
 from openpaisdk.local.access.users import Account
 from openpaisdk.local.api import bodies, replies
-from openpaisdk.local.api.shapes import Patch, Shape, read_shape
+from openpaisdk.local.api.shapes import Patch, Shape, read_shape, read_shape_of_admin
 from openpaisdk.local.api_error import ApiError, forbidden
 from openpaisdk.local.routing import ApiRoute, JsonReply
 from openpaisdk.local.services import Services
@@ -82,7 +82,7 @@ class UserRoutes:
     # --- create and delete ---------------------------------------------------------------------
     async def create(self, request: Request) -> Response:
         """Add a user."""
-        values = await self._admins_values(request, bodies.CREATE_USER)
+        values = await read_shape_of_admin(request, self._auth, bodies.CREATE_USER)
         wanted = values.get("virtualCluster", [])
         if any(self._accounts.groups.get(name) is None for name in wanted):
             raise ApiError(404, "NoGroupError", f"No groups for vc: {','.join(wanted)}")
@@ -114,7 +114,7 @@ class UserRoutes:
     # --- change --------------------------------------------------------------------------------
     async def update(self, request: Request) -> Response:
         """Change a user, or with ``patch`` a part."""
-        data = (await self._admins_values(request, bodies.UPDATE_USER))["data"]
+        data = (await read_shape_of_admin(request, self._auth, bodies.UPDATE_USER))["data"]
         hashed = await _hashed(data["password"]) if "password" in data else None
         account = self._known(data["username"])
         if "virtualCluster" in data:
@@ -167,13 +167,13 @@ class UserRoutes:
 
     async def set_admin(self, request: Request) -> Response:
         """Make a user an admin, or an ordinary user again."""
-        values = await self._admins_values(request, bodies.USER_ADMIN)
+        values = await read_shape_of_admin(request, self._auth, bodies.USER_ADMIN)
         self._save(self._with_admin(self._named(request), values["admin"]))
         return _created("Update user admin permission successfully.")
 
     async def set_virtual_clusters(self, request: Request) -> Response:
         """Say which virtual clusters a user may use beside ``default``."""
-        values = await self._admins_values(request, bodies.USER_VIRTUAL_CLUSTERS)
+        values = await read_shape_of_admin(request, self._auth, bodies.USER_VIRTUAL_CLUSTERS)
         groups = self._checked_virtual_clusters(values["virtualCluster"])
         account = self._named(request)
         if self._accounts.is_admin(account):
@@ -183,7 +183,7 @@ class UserRoutes:
 
     async def set_groups(self, request: Request) -> Response:
         """Put a user into these groups and no others."""
-        values = await self._admins_values(request, bodies.USER_GROUPS)
+        values = await read_shape_of_admin(request, self._auth, bodies.USER_GROUPS)
         account = self._named(request)
         groups = tuple(dict.fromkeys(values["grouplist"]))
         missing = [name for name in groups if self._accounts.groups.get(name) is None]
@@ -194,7 +194,7 @@ class UserRoutes:
 
     async def add_group(self, request: Request) -> Response:
         """Put a user into a group."""
-        name = (await self._admins_values(request, bodies.USER_GROUP))["groupname"]
+        name = (await read_shape_of_admin(request, self._auth, bodies.USER_GROUP))["groupname"]
         if self._accounts.groups.get(name) is None:
             raise ApiError(404, "NoGroupError", f"Updated nonexistent group: {name}")
         account = self._named(request)
@@ -203,7 +203,7 @@ class UserRoutes:
 
     async def remove_group(self, request: Request) -> Response:
         """Take a user out of a group; it is no error to take out who is not in it."""
-        name = (await self._admins_values(request, bodies.USER_GROUP))["groupname"]
+        name = (await read_shape_of_admin(request, self._auth, bodies.USER_GROUP))["groupname"]
         account = self._named(request)
         groups = tuple(group for group in account.groups if group != name)
         self._save(replace(account, groups=groups))
@@ -213,12 +213,6 @@ class UserRoutes:
     async def _values(self, request: Request, shape: Shape | Patch) -> tuple[Identity, dict[str, Any]]:
         identity = self._auth.user_token(request)
         return identity, await read_shape(request, shape)
-
-    async def _admins_values(self, request: Request, shape: Shape | Patch) -> dict[str, Any]:
-        """Return the body of an admin's request; the real server looks at the body first."""
-        identity, values = await self._values(request, shape)
-        must_be_admin(identity)
-        return values
 
     def _check_self_or_admin(self, identity: Identity, request: Request, message: str) -> None:
         if not identity.may_change(request.path_params["name"]):
