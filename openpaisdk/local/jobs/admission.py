@@ -93,6 +93,15 @@ def smallest_need(spec: JobSpec) -> Request:
     return largest(request for request, _ in requests)
 
 
+def shares_problem(machine: Machine) -> str | None:
+    """Return what is wrong with the declared shares, ``None`` when the machine can give them all at once."""
+    asked = total(Request(*amounts) for amounts in machine.shares().values())
+    have = Request(machine.cpu, len(machine.gpus), machine.memory_mb)
+    if asked.within(have):
+        return None
+    return f"the virtual clusters have more together than this machine: {asked.lacking(have)}"
+
+
 def share_of(spec: JobSpec) -> str | None:
     """Return the virtual cluster whose share the job counts against, ``None`` when it is opportunistic."""
     return None if spec.priority == OPPORTUNISTIC else spec.virtual_cluster
