@@ -19,6 +19,7 @@ from openpaisdk.errors import JobNotFoundError, OpenPaiError
 from openpaisdk.local.home import LocalHome
 from openpaisdk.local.jobs.admission import NOTHING, Request, refusal
 from openpaisdk.local.jobs.executors.process import ProcessExecutor
+from openpaisdk.local.jobs.history import job_history
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.lifecycle import IMAGE_NOTE, Lifecycle, now_ms
 from openpaisdk.local.jobs.live import LiveJob, masked, policy_of, with_unique_roles, without_secrets
@@ -230,8 +231,17 @@ class Scheduler:
         ]
 
     def events(self, job: JobRecord, type_: str | None = None) -> list[EventRecord]:
-        """Return the events of a job, newest first."""
-        return self.store.events(job.id, type_)
+        """Return the events of a job, newest first, of one type (``Normal``, ``Warning``) or of all."""
+        live = self._lifecycle.live.get(job.id)
+        attempts = range((job.attempt_id or 0) + 1) if job.attempt_id is not None else ()
+        events = job_history(
+            job,
+            [task for attempt_id in attempts for task in self.store.tasks(job.id, attempt_id)],
+            self.store.events(job.id),
+            waits_since_ms=live.queued_ms if live else 0,
+            waits_for=self._lifecycle.allocator.reason(live) if live else None,
+        )
+        return [event for event in events if type_ is None or event.type == type_]
 
     def set_tags(self, job: JobRecord, tags: tuple[str, ...]) -> None:
         """Give a job these tags and no others."""
