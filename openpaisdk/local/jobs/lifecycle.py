@@ -272,13 +272,13 @@ class Lifecycle:
         task.outcome = Outcome(exit_code=code, diagnostics=reason)
         self._loop.call_soon(self.apply, live, TaskEnded(task.key, code))
 
-    def kill(self, task: TaskRecord) -> None:
-        """End a running task."""
+    def kill(self, task: TaskRecord, outcome: Outcome | None = None) -> None:
+        """End a running task; it ends so, by default with its job's attempt, whatever its command does."""
         task.sub_state = SubState.DELETION_PENDING
         self._store.save_task(task)
         running = self.running.get(task.pod_uid)
         if running is not None:
-            running.kill_wanted = True
+            running.ended_by = running.ended_by or outcome or killed_outcome()
             self._executor.kill(task.pod_uid, grace_s=GRACE_S)
 
     # --- a task ends ---------------------------------------------------------------------------
@@ -324,7 +324,7 @@ class Lifecycle:
         if live.secrets:
             for path in running.files.scripts():
                 os.unlink(path)
-        task.outcome = killed_outcome() if running.kill_wanted else outcome_of(user_code, running.log)
+        task.outcome = running.ended_by or outcome_of(user_code, running.log)
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()
 

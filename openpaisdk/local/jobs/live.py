@@ -14,7 +14,7 @@ from openpaisdk.local.home import TaskFiles
 from openpaisdk.local.jobs.admission import Request
 from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.jobs.machine import Ending, JobStatus, Policy, RolePolicy, TaskKey
-from openpaisdk.local.records import AttemptRecord, JobRecord, TaskRecord
+from openpaisdk.local.records import AttemptRecord, JobRecord, Outcome, TaskRecord
 from openpaisdk.spec.model import JobSpec, TaskRole
 
 MASK = "******"
@@ -55,7 +55,8 @@ class RunningTask:
     files: TaskFiles
     log: TaskLog
     token: str
-    kill_wanted: bool = False
+    ended_by: Outcome | None = None
+    """How it ends whatever its command's code is, once it is being ended from outside."""
 
 
 def policy_of(spec: JobSpec) -> Policy:

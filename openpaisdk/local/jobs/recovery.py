@@ -18,6 +18,7 @@ from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.lifecycle import Lifecycle, now_ms
 from openpaisdk.local.jobs.live import LiveJob, load_secrets, policy_of, stored_ending, with_unique_roles
 from openpaisdk.local.jobs.machine import JobStatus, Phase, StopRequested, TaskKey, TaskStatus
+from openpaisdk.local.jobs.outcomes import killed_outcome
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.records import JobRecord, SubState, TaskRecord
 from openpaisdk.spec.codec import job_spec_from_document
@@ -145,7 +146,7 @@ class Recovery:
         self._lifecycle.pool.take_again(Request.of(live.role(task.key).resources), task.gpus)
         token = _read_token(self._home.task(task.pod_uid).token)
         running = self._lifecycle.track(live, task, token, watch=False)
-        running.kill_wanted = live.status.phase is Phase.ENDING
+        running.ended_by = killed_outcome() if live.status.phase is Phase.ENDING else None
         code = self._executor.exit_code(task.pod_uid) if trace is Trace.ENDED else None
         asyncio.get_running_loop().call_soon(self._lifecycle.task_process_ended, task.pod_uid, code)
 
