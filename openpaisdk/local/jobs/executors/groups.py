@@ -110,8 +110,8 @@ class Group:
         return int(text) if text.isdecimal() else 0
 
     def open_alarm(self) -> int | None:
-        """Return a descriptor that can be read when memory runs out, ``None`` where the kernel needs no help to
-        end the whole group.
+        """Return a descriptor that can be read when memory runs out, ``None`` where the kernel ends the whole
+        group by itself.
         """
         if self._unified or not hasattr(os, "eventfd"):
             return None
@@ -248,7 +248,7 @@ def _wanted() -> bool:
 
 
 def _own_groups() -> Iterator[tuple[str, str]]:
-    """Yield controller and path of the groups that this process is in; version 2 has the controller ``""``."""
+    """Yield controller and path of this process's groups; version 2 has the controller ``""``."""
     for line in _read("/proc/self", "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):

@@ -231,7 +231,11 @@ class MemoryGuard:
         self._remove_timer = None
         groups, self._retired = self._retired, []
         removing = self._loop.run_in_executor(None, self._remove, groups)
-        removing.add_done_callback(lambda done: [self.retire(group) for group in done.result()])
+        removing.add_done_callback(lambda done: self._retire_again(done.result()))
+
+    def _retire_again(self, groups: Sequence[Group]) -> None:
+        for group in groups:
+            self.retire(group)
 
     def _remove(self, groups: Sequence[Group]) -> list[Group]:
         """Remove groups; returns those that cannot go yet. Runs in a thread."""

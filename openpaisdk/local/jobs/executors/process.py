@@ -278,8 +278,10 @@ class ProcessExecutor:
         # must end.
         holders = [pid for pid in left if _holds(pid, task.files)] if task.kill_timer is None else []
         if not holders:
-            self._kill_members(task)
-            left = self._left(task)
+            send_group(task.pid, signal.SIGKILL)
+            if left:
+                self._kill_members(task)
+                left = self._left(task)
         if left:
             self._watcher.watch((holders or left)[0], lambda: self._supervisor_ended(task))
             return
@@ -328,8 +330,6 @@ class ProcessExecutor:
         group = self._guard.group(task.pod_uid)
         if group is not None:
             group.stop_growth()
-        if task.supervisor_gone:
-            send_group(task.pid, signal.SIGKILL)
         killed: set[int] = set()
         for _ in range(_KILL_ROUNDS):
             left = set(self._members(task)) - killed
