@@ -8,6 +8,20 @@ import os
 from openpaisdk.constants import LOCAL_CONFIG_FILE, LOCAL_LOG_FILE, LOCAL_SERVER_FILE
 
 
+def sync_entries(path: str) -> None:
+    """Bring the entries of a path in our own folders to the disk, its own and those of the folders above."""
+    folder = os.path.dirname(os.path.abspath(path))
+    while os.stat(folder).st_uid == os.getuid():
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if folder == os.path.dirname(folder):
+            break
+        folder = os.path.dirname(folder)
+
+
 class LocalHome:
     """Paths below ``<OPENPAI_HOME>/local``; the folders are made, open to their owner only.
 

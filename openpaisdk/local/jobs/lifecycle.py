@@ -429,7 +429,7 @@ class Lifecycle:
         self.queue.pop(record.id, None)
         self.live.pop(record.id, None)
         if live.secrets:
-            self.forget_secrets(record)
+            self._store.after_commit(lambda: self.forget_secrets(record))
 
     def forget_secrets(self, job: JobRecord) -> None:
         """Remove the clear text of a job's secrets from the disk."""

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openpaisdk._files import replace_file
 from openpaisdk.constants import EXTRAS_KEY
-from openpaisdk.local.home import TaskFiles
+from openpaisdk.local.home import TaskFiles, sync_entries
 from openpaisdk.local.jobs.admission import Request
 from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.jobs.machine import Ending, JobStatus, Policy, RolePolicy, TaskKey
@@ -93,6 +94,17 @@ def masked(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != "secrets"}
+
+
+def save_secrets(path: str, secrets: Mapping[str, Any]) -> None:
+    """Bring a job's secrets to the disk, where they must be before the job is.
+
+    Raises:
+        ConfigError: They cannot be written.
+        OSError: Their folder cannot be synced.
+    """
+    replace_file(path, json.dumps(secrets, default=str).encode(), mode=0o600)
+    sync_entries(path)
 
 
 def load_secrets(path: str) -> dict[str, Any]:
