@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import requests
 
+from openpaisdk.local.home import LocalHome
+
 JOB_TIMEOUT_S = 60
 
 
@@ -108,6 +110,13 @@ def start_local_server(home: Path, *options: str) -> LocalServer:
     with open(reader, encoding="utf-8") as pipe:
         line = pipe.readline()
     return LocalServer(process, json.loads(line))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> LocalHome:
+    home = LocalHome(str(tmp_path / "local"))
+    home.make()
+    return home
 
 
 @pytest.fixture

@@ -15,13 +15,14 @@ from typing import Any
 
 from openpaisdk.errors import JobNotFoundError, OpenPaiError
 from openpaisdk.local.home import LocalHome
-from openpaisdk.local.jobs.admission import NOTHING, Request, refusal, total
+from openpaisdk.local.jobs.admission import NOTHING, Request, refusal
 from openpaisdk.local.jobs.executors.process import ProcessExecutor
+from openpaisdk.local.jobs.history import job_history
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.lifecycle import IMAGE_NOTE, Lifecycle, now_ms
 from openpaisdk.local.jobs.live import LiveJob, masked, policy_of, save_secrets, with_unique_roles, without_secrets
 from openpaisdk.local.jobs.logs import TaskLog
-from openpaisdk.local.jobs.machine import Admitted, JobStatus, TaskKey
+from openpaisdk.local.jobs.machine import JobStatus
 from openpaisdk.local.jobs.recovery import Recovery
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.records import (
@@ -166,8 +167,7 @@ class Scheduler:
             self._lifecycle.forget_secrets(record)
             raise
         if record.id in self._lifecycle.live:
-            self._lifecycle.queue[record.id] = live
-        self._admit_soon()
+            self._lifecycle.wait(live)
         return record
 
     def stop(self, job: JobRecord) -> None:
@@ -231,8 +231,17 @@ class Scheduler:
         ]
 
     def events(self, job: JobRecord, type_: str | None = None) -> list[EventRecord]:
-        """Return the events of a job, newest first."""
-        return self.store.events(job.id, type_)
+        """Return the events of a job, newest first, of one type (``Normal``, ``Warning``) or of all."""
+        live = self._lifecycle.live.get(job.id)
+        attempts = range((job.attempt_id or 0) + 1) if job.attempt_id is not None else ()
+        events = job_history(
+            job,
+            [task for attempt_id in attempts for task in self.store.tasks(job.id, attempt_id)],
+            self.store.events(job.id),
+            waits_since_ms=live.queued_ms if live else 0,
+            waits_for=self._lifecycle.allocator.reason(live) if live else None,
+        )
+        return [event for event in events if type_ is None or event.type == type_]
 
     def set_tags(self, job: JobRecord, tags: tuple[str, ...]) -> None:
         """Give a job these tags and no others."""
@@ -317,36 +326,9 @@ class Scheduler:
             self._loop.call_soon(self._admit)
 
     def _admit(self) -> None:
-        """Give free resources to the jobs that wait, in their order; nobody overtakes the first in the
-        queue.
-        """
         self._admission_scheduled = False
-        queue = self._lifecycle.queue
-        while queue and not self._closed:
-            job_id, live = next(iter(queue.items()))
-            keys = self._admissible(live)
-            if not keys:
-                return
-            self._lifecycle.apply(live, Admitted(tuple(keys)))
-            if not live.status.waiting_tasks():
-                queue.pop(job_id, None)
-
-    def _admissible(self, live: LiveJob) -> list[TaskKey]:
-        """Return the tasks of a job that can start now: with a gang all or none (runtime-environment
-        §7.1).
-        """
-        free = self._lifecycle.pool.free
-        waiting = live.status.waiting_tasks()
-        requests = {key: Request.of(live.role(key).resources) for key in waiting}
-        if live.spec.gang_allocation:
-            return waiting if total(requests.values()).within(free) else []
-        admitted: list[TaskKey] = []
-        taken = NOTHING
-        for key in waiting:
-            if taken.plus(requests[key]).within(free):
-                admitted.append(key)
-                taken = taken.plus(requests[key])
-        return admitted
+        if not self._closed:
+            self._lifecycle.allocator.allocate()
 
 
 class JobWatch:

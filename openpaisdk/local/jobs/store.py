@@ -420,13 +420,12 @@ class JobStore:
         )
         return [task_of(row) for row in rows]
 
-    def events(self, job_id: int, type_: str | None = None) -> list[EventRecord]:
-        """Return the events of a job, newest first."""
-        condition, values = (" AND type = ?", (type_,)) if type_ else ("", ())
+    def events(self, job_id: int) -> list[EventRecord]:
+        """Return the events of a job, in order."""
         rows = self._read(
             "SELECT job_id, at_ms, type, reason, message, role, task_index, pod_uid FROM events "
-            f"WHERE job_id = ?{condition} ORDER BY id DESC",
-            (job_id, *values),
+            "WHERE job_id = ? ORDER BY id",
+            (job_id,),
         )
         names = ("job_id", "at_ms", "type", "reason", "message", "role", "index", "pod_uid")
         return [EventRecord(**dict(zip(names, row, strict=True))) for row in rows]

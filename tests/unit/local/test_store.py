@@ -77,8 +77,7 @@ def test_attempts_tasks_and_events_come_back_as_they_were_stored(store: JobStore
     store.add_event(event)
     assert store.attempts(record.id) == [attempt]
     assert store.tasks(record.id, 0) == [task]
-    assert store.events(record.id, "Warning") == [event]
-    assert store.events(record.id, "Normal") == []
+    assert store.events(record.id) == [event]
 
 
 def test_a_name_is_taken_for_ever(store: JobStore) -> None:
