@@ -81,6 +81,11 @@ class TaskFiles:
         return self._path("output")
 
     @property
+    def outputs_stored(self) -> str:
+        """There when the outputs are on storage, so that their folders may go."""
+        return self._path("outputs-stored")
+
+    @property
     def token(self) -> str:
         return self._path("token")
 
