@@ -67,7 +67,9 @@ def answers(server: Mapping[str, Any] | None) -> bool:
 
 
 def status(home: str | None = None) -> dict[str, Any]:
-    """Return whether the embedded cluster runs, and where: ``running, pid, uri, home, version``."""
+    """Return whether the embedded cluster runs, and where: ``running, pid, uri, home, version``, and
+    ``notices`` when its last start had something to tell.
+    """
     server = read_server_file(home)
     running = answers(server)
     known = server or {}
@@ -77,6 +79,7 @@ def status(home: str | None = None) -> dict[str, Any]:
         "uri": known.get("uri"),
         "home": _folder(home),
         "version": known.get("version", VERSION),
+        **({"notices": known["notices"]} if known.get("notices") else {}),
     }
 
 

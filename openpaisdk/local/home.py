@@ -8,20 +8,6 @@ import os
 from openpaisdk.constants import LOCAL_CONFIG_FILE, LOCAL_LOG_FILE, LOCAL_SERVER_FILE
 
 
-def sync_entries(path: str) -> None:
-    """Bring the entries of a path in our own folders to the disk, its own and those of the folders above."""
-    folder = os.path.dirname(os.path.abspath(path))
-    while os.stat(folder).st_uid == os.getuid():
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if folder == os.path.dirname(folder):
-            break
-        folder = os.path.dirname(folder)
-
-
 class LocalHome:
     """Paths below ``<OPENPAI_HOME>/local``; the folders are made, open to their owner only.
 
@@ -32,6 +18,7 @@ class LocalHome:
     def __init__(self, folder: str) -> None:
         self.folder = os.path.abspath(folder)
         self.database = os.path.join(self.folder, "cluster.db")
+        self.accounts = os.path.join(self.folder, "accounts.db")
         self.server_file = os.path.join(self.folder, LOCAL_SERVER_FILE)
         self.config_file = os.path.join(self.folder, LOCAL_CONFIG_FILE)
         self.log_file = os.path.join(self.folder, LOCAL_LOG_FILE)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from openpaisdk._files import replace_file
+from openpaisdk._files import replace_file, sync_entries
 from openpaisdk.constants import EXTRAS_KEY
-from openpaisdk.local.home import TaskFiles, sync_entries
+from openpaisdk.local.home import TaskFiles
 from openpaisdk.local.jobs.admission import Request, largest, share_of, total
 from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.jobs.machine import Ending, JobStatus, Policy, RolePolicy, TaskKey

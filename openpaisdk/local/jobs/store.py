@@ -23,8 +23,9 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from openpaisdk._files import sync_entries
 from openpaisdk.errors import JobExistsError, LocalClusterError
-from openpaisdk.local.home import sync_entries
+from openpaisdk.local.databases import damage_of, is_damage, mark_damaged
 from openpaisdk.local.jobs.rows import (
     ATTEMPT_COLUMNS,
     JOB_COLUMNS,
@@ -102,6 +103,8 @@ class JobStore:
         self._flush_scheduled = False
         self._retry: asyncio.TimerHandle | None = None
         """Set while what is pending could not be written."""
+        self.on_damage: Callable[[], None] = _nothing
+        """Called when the file turns out to be damaged: it is marked, and the next start replaces it."""
         self._event_number = 0
         self._after_commit: list[Callable[[], None]] = []
         self._uncommitted: list[asyncio.Future[None]] = []
@@ -114,7 +117,7 @@ class JobStore:
         except (sqlite3.DatabaseError, OSError) as exc:
             raise LocalClusterError(
                 f"the database {path!r} cannot be used: {exc}",
-                hint="move the file away and start again, or run: opai local reset",
+                hint="use the version of openpaisdk that wrote it, or move the file away and start again",
             ) from exc
         (self._last_id,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
 
@@ -172,6 +175,7 @@ class JobStore:
                 self._begin_log_anew()
             self._commit(pending.values())
         except sqlite3.Error as exc:
+            self._look_for_damage(exc)
             # Nothing accepted is lost on a full disk: it stays pending and is tried again. Of a new job
             # nothing stays, so that it cannot come into being after its sender was told that it failed.
             kept = {key: entry for key, entry in pending.items() if key[1] not in new}
@@ -356,11 +360,31 @@ class JobStore:
             ),
         )
 
+    # --- damage --------------------------------------------------------------------------------
+    def _look_for_damage(self, exc: sqlite3.Error) -> None:
+        if is_damage(exc):
+            self._note_damage(str(exc))
+
+    def _note_damage(self, reason: str) -> None:
+        _log.error("the database %s is damaged: %s", self.path, reason)
+        mark_damaged(self.path, reason)
+        self.on_damage()
+
+    async def look_through(self) -> None:
+        """Look through the whole file beside the loop."""
+        reason = await asyncio.to_thread(damage_of, self.path, thorough=True)
+        if reason is not None:
+            self._note_damage(reason)
+
     # --- reading -------------------------------------------------------------------------------
     def _read(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         if self._pending and self._retry is None:
             self.flush()
-        return self._connection.execute(statement, values).fetchall()
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as exc:
+            self._look_for_damage(exc)
+            raise LocalClusterError(f"cannot read the database {self.path!r}: {exc}") from exc
 
     def fact(self, name: str, default: str) -> str:
         """Return a fact about the cluster, keeping ``default`` as the fact when there is none yet."""
@@ -429,3 +453,7 @@ class JobStore:
         )
         names = ("job_id", "at_ms", "type", "reason", "message", "role", "index", "pod_uid")
         return [EventRecord(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _nothing() -> None:
+    """Stand in for a listener that has not come yet."""
