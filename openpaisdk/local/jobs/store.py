@@ -16,6 +16,7 @@ and those of the folders of a new home, must outlive the machine as well.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -381,10 +382,25 @@ class JobStore:
         if self._pending and self._retry is None:
             self.flush()
         try:
+            if self._pending:
+                with contextlib.suppress(sqlite3.Error):  # then what was written before is all there is
+                    return self._read_over_pending(statement, values)
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as exc:
             self._look_for_damage(exc)
             raise LocalClusterError(f"cannot read the database {self.path!r}: {exc}") from exc
+
+    def _read_over_pending(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """Read as if what is pending had been written: on a full disk users see their jobs as they are."""
+        execute = self._connection.execute
+        execute("BEGIN")
+        try:
+            for change, row in self._pending.values():
+                execute(change, row)
+            return execute(statement, values).fetchall()
+        finally:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
 
     def fact(self, name: str, default: str) -> str:
         """Return a fact about the cluster, keeping ``default`` as the fact when there is none yet."""
