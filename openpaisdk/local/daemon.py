@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from typing import IO, Any
 
 from openpaisdk._files import read_json, replace_json
@@ -99,8 +99,13 @@ class _Ready:
 def _serve(options: argparse.Namespace, ready: _Ready) -> None:
     os.umask(0o077)
     home = LocalHome(options.home)
-    home.make()
-    with _only_server(home):
+    try:
+        home.make()
+        lock = open(os.path.join(home.folder, LOCK_FILE), "a", encoding="ascii")  # noqa: SIM115
+    except OSError as exc:
+        raise _unwritable(home, exc) from exc
+    with lock:
+        _become_only_server(home, lock)
         if not options.foreground:
             _detach(home, options.ready_fd)
         before = read_json(home.config_file, default={})
@@ -117,29 +122,37 @@ def _serve(options: argparse.Namespace, ready: _Ready) -> None:
             if (exc.name or "").partition(".")[0] in ("starlette", "uvicorn", "anyio", "h11", "click"):
                 raise MissingExtraError("the embedded cluster", extra="local") from exc
             raise
-        run_server(home, settings, tell)
+        try:
+            run_server(home, settings, tell)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            raise _unwritable(home, exc) from exc
 
 
-@contextlib.contextmanager
-def _only_server(home: LocalHome) -> Iterator[IO[str]]:
-    """Hold the home's lock.
+def _unwritable(home: LocalHome, exc: OSError) -> LocalClusterError:
+    return LocalClusterError(
+        f"the folder of the embedded cluster, {home.folder!r}, cannot be written: {exc.strerror}",
+        hint="make room there or make it writable, or let OPENPAI_HOME name another folder",
+    )
+
+
+def _become_only_server(home: LocalHome, lock: IO[str]) -> None:
+    """Take the home's lock, which is held as long as the file is open.
 
     Raises:
         AlreadyRunningError: Another server has it.
-        LocalClusterError: It cannot be made.
+        LocalClusterError: It cannot be taken.
     """
-    path = os.path.join(home.folder, LOCK_FILE)
-    with open(path, "a", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunningError(
-                f"another server of the embedded cluster runs in {home.folder!r}",
-                hint="opai local status shows it",
-            ) from None
-        except OSError as exc:
-            raise LocalClusterError(f"cannot lock {path!r}: {exc.strerror}") from exc
-        yield lock
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AlreadyRunningError(
+            f"another server of the embedded cluster runs in {home.folder!r}",
+            hint="opai local status shows it",
+        ) from None
+    except OSError as exc:
+        raise LocalClusterError(f"cannot lock {lock.name!r}: {exc.strerror}") from exc
 
 
 def _detach(home: LocalHome, ready_fd: int | None) -> None:

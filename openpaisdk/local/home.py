@@ -18,6 +18,7 @@ class LocalHome:
     def __init__(self, folder: str) -> None:
         self.folder = os.path.abspath(folder)
         self.database = os.path.join(self.folder, "cluster.db")
+        self.accounts = os.path.join(self.folder, "accounts.db")
         self.server_file = os.path.join(self.folder, LOCAL_SERVER_FILE)
         self.config_file = os.path.join(self.folder, LOCAL_CONFIG_FILE)
         self.log_file = os.path.join(self.folder, LOCAL_LOG_FILE)
@@ -67,6 +68,11 @@ class TaskFiles:
     @property
     def output(self) -> str:
         return self._path("output")
+
+    @property
+    def outputs_stored(self) -> str:
+        """There when the outputs are on storage, so that their folders may go."""
+        return self._path("outputs-stored")
 
     @property
     def token(self) -> str:

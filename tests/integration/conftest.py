@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,17 @@ class LocalServer:
         return self.process.wait(JOB_TIMEOUT_S)
 
 
-def start_local_server(home: Path, *options: str) -> LocalServer:
-    """Start a server process and return it when it answers, or has said why it does not."""
+def start_local_server(home: Path, *options: str, inside: Sequence[str] = ()) -> LocalServer:
+    """Start a server process and return it when it answers, or has said why it does not.
+
+    Args:
+        home: The folder of the cluster.
+        options: Words for the server.
+        inside: A command that runs the command behind it, elsewhere.
+    """
     reader, writer = os.pipe()
     command = [
+        *inside,
         sys.executable,
         "-m",
         "openpaisdk.local",
@@ -124,8 +131,8 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., LocalServer]]:
     """Start servers, by default in a home of this test; those that still run are ended with it."""
     servers: list[LocalServer] = []
 
-    def start(*options: str, home: Path | None = None) -> LocalServer:
-        server = start_local_server(home or tmp_path / "local", *options)
+    def start(*options: str, home: Path | None = None, inside: Sequence[str] = ()) -> LocalServer:
+        server = start_local_server(home or tmp_path / "local", *options, inside=inside)
         servers.append(server)
         return server
 

@@ -35,11 +35,15 @@ _SUPERVISOR = """\
 umask 022
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 exec 3>&2 2>>"$1/runtime.log"
-printf '%s\\n' "$$" >"$1/pid"
+printf '%s\\n' "$$" 1<>"$1/pid"
 "$2" "$1/$3" "$1" </dev/null 2>&3 3>&-
 code=$?
-printf '%s\\n' "$code" >"$1/exit"
+printf '%s\\n' "$code" 1<>"$1/exit"
 exit "$code"
+"""
+_BLANK_NOTE = " " * 8
+"""What the supervisor's notes hold before it writes them, in place: their room on the disk is taken before the
+task starts, so its end is noted on a full disk too.
 """
 _PID_WAIT_S = 2.0
 _SIGNAL_BASE = 128
@@ -136,14 +140,16 @@ class ProcessExecutor:
         files = self.make_folder(launch.pod_uid)
         for name, content in launch.scripts.items():
             write_private(files.script(name), content)
+        for path in (files.pid, files.exit):
+            write_private(path, _BLANK_NOTE)
         mark = self._table.mark_of(launch.pod_uid)
         cpus = self._cpus.take(launch.cpus)
         descriptors = []
         try:
-            for path in (files.lock, files.stdout, files.stderr):
+            for path in (files.lock, files.stdout, files.stderr, files.runtime_log):
                 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
                 descriptors.append(os.open(path, flags, 0o600))
-            lock, stdout, stderr = descriptors
+            lock, stdout, stderr, _ = descriptors
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with self._table.marking(mark), bound_to(cpus):
                 process = subprocess.Popen(
@@ -185,7 +191,7 @@ class ProcessExecutor:
             return Trace.RUNNING
         if _read_number(files.exit) is not None:
             return Trace.ENDED
-        return Trace.LOST if os.path.exists(files.pid) else Trace.NEVER_STARTED
+        return Trace.NEVER_STARTED if _read_number(files.pid) is None else Trace.LOST
 
     def exit_code(self, pod_uid: str) -> int | None:
         """Return the exit code that the supervisor left, if it did."""
@@ -209,7 +215,10 @@ class ProcessExecutor:
                 raise LocalClusterError(f"the supervisor of task {pod_uid} runs but wrote no process id")
             time.sleep(0.005)
         cpus = self._cpus.take_again(pid)
-        self._follow(_Running(pod_uid, pid, files, None, self._table.mark_of(pod_uid), cpus), memory_mb)
+        task = _Running(pod_uid, pid, files, None, self._table.mark_of(pod_uid), cpus)
+        self._follow(task, memory_mb)
+        if not _is_locked(files.lock):  # it ended meanwhile: the process that is watched may be another's
+            self._loop.call_soon(self._supervisor_ended, task)
         return pid
 
     def sweep(self) -> None:
@@ -382,11 +391,11 @@ def write_private(path: str, text: str) -> None:
 def _read_number(path: str) -> int | None:
     """Return the number in a note, or ``None`` when there is no whole one."""
     try:
-        with open(path, encoding="ascii") as file:
-            text = file.read()
+        with open(path, encoding="ascii", errors="replace") as file:
+            number, newline, _ = file.read().partition("\n")
     except FileNotFoundError:
         return None
-    return int(text) if text.endswith("\n") and text.strip().isdigit() else None
+    return int(number) if newline and number.isdecimal() else None
 
 
 def _is_locked(path: str) -> bool:
