@@ -26,7 +26,6 @@ from openpaisdk.local.services import Services
 from openpaisdk.spec.names import convert_role_name
 
 if TYPE_CHECKING:
-    from openpaisdk.local.jobs.logs import TaskLog
     from openpaisdk.local.jobs.scheduler import JobWatch, Scheduler
 
 STREAMS = ("all", "stdout", "stderr")

@@ -49,8 +49,8 @@ class LogStream:
         key = (self._name, self._position, self._tells_end)
         known = self._shared.get(key)
         if known is not None:
-            piece, self._position = known
-            return piece
+            self._position = known[1]
+            return known[0]
         begin = self._log.begin(self._name)
         if self._position < begin:
             return self._gap(begin)
@@ -144,7 +144,7 @@ def incomplete_bytes(data: bytes) -> int:
 
 
 async def tail_position(log: TaskLog, name: str, lines: int) -> int:
-    """Return where the last lines of a log begin, in bytes; others have their turn while a long one is read."""
+    """Return where the last lines of a log begin, in bytes; others have their turn meanwhile."""
     end = log.size(name)
     if lines == 0:
         return end

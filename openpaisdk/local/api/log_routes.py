@@ -22,8 +22,6 @@ from openpaisdk.local.services import Services
 TOKEN_LIFETIME_S = 120
 """How long an address of a log is good; clients list again before each fetch."""
 TAIL_BYTES = 16 * 1024
-PART_HEADER = "x-log-offset"
-"""Says how many bytes were written to a log before the part that is sent, so that parts can be told apart."""
 _PIECE_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes *= *(\d*)-(\d*)", re.IGNORECASE | re.ASCII)
 _USER_LOG = re.compile(r"(stdout|stderr|all)(\.\d+)?")
@@ -121,7 +119,6 @@ def log_reply(log: TaskLog, name: str, part: LogPart, request: Request) -> Respo
         "content-type": "text/plain",
         "content-disposition": f'attachment; filename="{name}"',
         "accept-ranges": "bytes",
-        PART_HEADER: str(part.start),
     }
     if request.query_params.get("tail-mode") == "true":
         start, status = max(0, size - TAIL_BYTES), 206
@@ -152,8 +149,8 @@ def _wanted_range(request: Request, size: int) -> tuple[int, int] | None:
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     """Return start and end of the range that a ``Range`` header asks for; empty when it cannot be had.
 
-    ``None`` for one that is to be passed over: it is not valid, of another unit, or of several ranges, which a
-    server need not serve (RFC 9110 §14.2).
+    ``None`` for one that is to be passed over: it is not valid, of another unit, or of several ranges, which
+    a server need not serve (RFC 9110 §14.2).
     """
     match = _RANGE.fullmatch(header.strip()) if header else None
     if match is None or not (match[1] or match[2]):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Giving the beginning of a file back to the disk while others write to its end.
 
-The file keeps its length, so all offsets in it stay true. Linux only, and not on every file system: where it cannot
-be done the bytes stay on the disk.
+The file keeps its length, so all offsets in it stay true. Linux only, and not on every file system: where it
+cannot be done the bytes stay on the disk.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The logs of a task: what it wrote to stdout and stderr, and both in the order in which they came.
 
-A task writes straight into its files, so a crash of the server interrupts nothing. ``all`` is no third copy: it is
-read from the two in the order that ``merge_order`` keeps.
+A task writes straight into its files, so a crash of the server interrupts nothing. ``all`` is no third copy:
+it is read from the two in the order that ``merge_order`` keeps.
 
-Rotation (runtime-environment §5) moves no bytes either: the files only grow, parts are stretches of them, and what lies
-before the last two parts is given back to the disk. So offsets, which followers go by, stay true for ever.
+Rotation (runtime-environment §5) moves no bytes either: the files only grow, parts are stretches of them, and
+what lies before the last two parts is given back to the disk. So offsets, which followers go by, stay true.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class TaskLog:
 
     Args:
         files: Where they are.
-        running: Whether the task still writes; then ``noticed`` must be called when a file has grown, and ``finish`` at
-            the end.
+        running: Whether the task still writes; then ``noticed`` must be called when a file has grown, and
+            ``finish`` at the end.
         part_bytes: How large a part gets.
     """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """In which order the bytes of stdout and stderr came, for the part of ``all`` that is kept.
 
-Kept are pieces of one stream each. ``all`` has parts of its own, at most two of them like each stream: a new one
-begins when the last is full, or when the streams have taken turns so often that their order is what grows.
+Kept are pieces of one stream each. ``all`` has parts of its own, at most two of them like each stream: a new
+one begins when the last is full, or when the streams have taken turns so often that the order grows.
 """
 
 from __future__ import annotations
