@@ -32,7 +32,10 @@ def test_bytes_that_are_not_utf8_survive(client: Any, transport: Any) -> None:
     transport.will_answer(stream(begin, log(4, base64=base64.b64encode(data).decode()), END))
     first, last = follow(client)
     assert first == {
-        "type": "log", "role": "worker", "index": 0, "attempt": 0,
+        "type": "log",
+        "role": "worker",
+        "index": 0,
+        "attempt": 0,
         "text": data.decode("utf-8", "surrogateescape"),
     }
     assert last == END
