@@ -39,6 +39,8 @@ class LogStream:
         self._task = f"{task.role}-{task.index}"
         self._place = f'"role":{quote(task.role)},"index":{task.index},"attempt":{task.attempt_id},'.encode()
         self._tells_end = tells_end
+        self._is_exhausted = False
+        """Whether nothing more can be read, although the log was longer once: the task emptied its file."""
         shared = _SHARED.get(log)
         if shared is None:
             shared = _SHARED[log] = _SharedPieces()
@@ -63,6 +65,7 @@ class LogStream:
     def _read_piece(self) -> bytes | None:
         ended = self._log.ended
         data = self._log.read(self._name, self._position, PIECE_BYTES)
+        self._is_exhausted = ended and not data
         if len(data) == PIECE_BYTES:
             data = data[: data.rfind(b"\n") + 1] or data
         if not (ended and len(data) < PIECE_BYTES):
@@ -106,7 +109,7 @@ class LogStream:
 
     def is_over(self) -> bool:
         """Whether everything was read and nothing will be added."""
-        return self._log.ended and self._position >= self._log.size(self._name)
+        return self._is_exhausted or (self._log.ended and self._position >= self._log.size(self._name))
 
 
 class _SharedPieces:
