@@ -20,6 +20,16 @@ TASK_COLUMNS = (
     "launched_ms, completed_ms, ports, gpus, pid, outcome"
 )
 
+# What a job keeps for ever is left alone, and so are the indexes of it: a row replaced is one more in each.
+_JOB_CHANGES = (
+    "(sub_state, state, stop_requested, created_ms, launched_ms, completed_ms, attempt_id, counted_retries, "
+    "retry_at_ms, tags, exit_code, outcome)"
+)
+JOB_STATEMENT = (
+    f"INSERT INTO jobs VALUES ({','.join('?' * 21)}) ON CONFLICT (id) DO UPDATE "
+    f"SET {_JOB_CHANGES} = {_JOB_CHANGES.replace('(', '(excluded.').replace(', ', ', excluded.')}"
+)
+
 
 def job_values(job: JobRecord) -> tuple[Any, ...]:
     """Return the row of a job, with all its columns."""

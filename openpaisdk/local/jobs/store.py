@@ -21,6 +21,7 @@ from openpaisdk.local.jobs.pages import Pages
 from openpaisdk.local.jobs.rows import (
     ATTEMPT_COLUMNS,
     JOB_COLUMNS,
+    JOB_STATEMENT,
     TASK_COLUMNS,
     attempt_of,
     attempt_values,
@@ -268,7 +269,7 @@ class JobStore:
         self._totals.note(job)
         self._write(
             ("jobs", job.id),
-            "INSERT OR REPLACE INTO jobs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            JOB_STATEMENT,
             job_values(job),
         )
 
