@@ -60,8 +60,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Some of them: make bench NAMES="queue pages"
 bench: $(VENV)/.test
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(NAMES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(DEMO_OUTPUT) .pytest_cache .mypy_cache .ruff_cache
