@@ -254,6 +254,4 @@ def attempts_of(cluster: Cluster, plan: Plan) -> Counter[tuple[int, int, int]]:
 
 def holders_of(home: Path, text: str) -> list[str]:
     """Return the files of the home that hold a text."""
-    return [
-        str(path) for path in home.rglob("*") if path.is_file() and text.encode() in path.read_bytes()
-    ]
+    return [str(path) for path in home.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
