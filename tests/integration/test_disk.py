@@ -135,6 +135,7 @@ def test_a_full_disk_refuses_submissions_and_loses_nothing_accepted(make_disk, s
     assert os.listdir(disk.seen(home / "secrets")) == []
 
     go.touch()  # the running task ends, and the waiting one cannot start, while nothing can be written
+    assert server.wait("running")["jobs"][f"{server.user}~running"]["user_exit_code"] == 3
     assert server.wait("waiting", timeout_s=1)["done"] is False
     disk.make_room()
     names = ["running", "waiting", *accepted]
