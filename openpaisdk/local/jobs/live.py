@@ -37,6 +37,8 @@ class LiveJob:
     """Its number among all that came to wait."""
     queued_ms: int = 0
     """When it began to wait."""
+    queued_at_s: float = 0.0
+    """The same by the loop's clock, which nobody sets."""
     blocked_by: str = ""
     """Why it could not start when it was first in line."""
     least: Request = field(init=False)
