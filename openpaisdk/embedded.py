@@ -195,7 +195,7 @@ def _wait_gone_by_looking(pid: int, timeout_s: float) -> bool:
 def end_left_tasks(home: str | None = None) -> None:
     """End the tasks that no server knows any more, as when their database was lost; none may run now.
 
-    A task's supervisor holds a lock as long as it lives, so its note of its process id is not somebody else's.
+    A task's supervisor holds a lock as long as it lives, so its note of its process id is its own still.
     """
     import glob
     import signal

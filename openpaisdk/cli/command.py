@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+
 from openpaisdk.errors import UsageError
 
 TYPE_CHECKING = False

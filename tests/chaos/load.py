@@ -35,7 +35,18 @@ class Plan:
 
 def make_plans(chance: random.Random, count: int, marks: Path) -> list[Plan]:
     """Return jobs of all kinds, mixed."""
-    kinds = [_plain, _plain, _plain, _gang, _counted_retries, _transient, _task_retries, _secret, _output, _talker]
+    kinds = [
+        _plain,
+        _plain,
+        _plain,
+        _gang,
+        _counted_retries,
+        _transient,
+        _task_retries,
+        _secret,
+        _output,
+        _talker,
+    ]
     plans = []
     for number in range(count):
         kind = chance.choice([*kinds, _stopped])

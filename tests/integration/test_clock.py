@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A clock that somebody sets: moments are for people to read, what lasts is measured by a clock of its own."""
+"""A clock that somebody sets: moments are for people to read, what lasts has a clock of its own."""
 
 from __future__ import annotations
 

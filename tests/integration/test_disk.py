@@ -49,8 +49,10 @@ class Disk:
         """Return a path of the disk as it is reached from outside."""
         return Path(f"/proc/{self._holder.pid}/root{path}")
 
-    def run(self, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*self.inside, *command], text=True, capture_output=True, **options)  # type: ignore[call-overload,no-any-return]
+    def run(
+        self, *command: str, check: bool = False, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*self.inside, *command], text=True, capture_output=True, check=check, env=env)
 
     def fill(self) -> None:
         with open(self.seen(self.folder / "filler"), "wb", buffering=0) as file:
@@ -113,7 +115,9 @@ def submit_until_refused(server, go: Path, runs: Path) -> tuple[list[str], objec
     raise AssertionError("the disk never was full")
 
 
-def test_a_full_disk_refuses_submissions_and_loses_nothing_accepted(make_disk, start_server, tmp_path) -> None:
+def test_a_full_disk_refuses_submissions_and_loses_nothing_accepted(
+    make_disk, start_server, tmp_path
+) -> None:
     disk = make_disk("size=6m")
     home = disk.folder / "local"
     server = start_server("--cpu", "1", home=home, inside=disk.inside)
@@ -215,7 +219,11 @@ def test_a_read_only_home_is_said_and_nothing_starts(make_disk, start_server, tm
     server = start_server(home=home, inside=disk.inside)
     assert "Read-only file system" in server.ready["error"]
     assert server.process.wait(30) == 1
-    environment = {**os.environ, "OPENPAI_HOME": str(disk.folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {
+        **os.environ,
+        "OPENPAI_HOME": str(disk.folder),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     started = disk.run(sys.executable, "-m", "openpaisdk", "local", "start", env=environment)
     assert started.returncode == 1
     assert "cannot write its folder" in started.stderr

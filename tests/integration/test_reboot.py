@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""After a reboot no process is left, and process ids mean others: what ran is tried again as its policy says."""
+"""After a reboot no process is left, and process ids mean others: what ran is tried again by its policy."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def reboot(server, home: Path) -> None:
 def test_what_ran_at_a_reboot_ends_as_lost_and_is_tried_again(start_server, tmp_path) -> None:
     home, runs = tmp_path / "local", tmp_path / "runs"
     server = start_server("--cpu", "2")
-    command = f"echo $FC_FRAMEWORK_ATTEMPT_ID >> {runs}; [ $FC_FRAMEWORK_ATTEMPT_ID = 1 ] || sleep 600; exit 7"
+    command = (
+        f"echo $FC_FRAMEWORK_ATTEMPT_ID >> {runs}; [ $FC_FRAMEWORK_ATTEMPT_ID = 1 ] || sleep 600; exit 7"
+    )
     assert server.submit(server.document("ran", command)).status_code == 202
     assert server.submit(server.document("waited", "exit 3")).status_code == 202
     assert server.run("over", "exit 5")["user_exit_code"] == 5
@@ -86,7 +88,6 @@ def test_a_task_whose_notes_a_reboot_has_eaten_counts_as_lost_and_not_as_never_s
     command = f"echo $FC_FRAMEWORK_ATTEMPT_ID >> {runs}; [ $FC_FRAMEWORK_ATTEMPT_ID = 1 ] || sleep 600"
     assert server.submit(server.document("lost", command)).status_code == 202
     wait_for_lines(runs, 1)
-    server.submit(server.document("sync", "true"))  # brings the row of the running task to the disk
     reboot(server, home)
     [note] = home.glob("tasks/*/pid")
     note.write_bytes(b"\0" * 8)  # as file systems may leave what was not synced

@@ -61,8 +61,8 @@ def test_many_starts_after_a_crash_make_one_server(home: Path) -> None:
     os.kill(int(str(crashed["pid"])), signal.SIGKILL)
     embedded.wait_gone(int(str(crashed["pid"])), 30)
     told = start_all()
-    # Who asks in the moment in which the new server listens but has not said who it is reads of the one before,
-    # at the same address and with the same token.
+    # Who asks while the new server listens but has not said yet who it is reads of the one before, at the
+    # same address and with the same token.
     assert len({server["pid"] for server in told} - {crashed["pid"]}) == 1
     assert {(server["uri"], server["token"]) for server in told} == {(crashed["uri"], crashed["token"])}
 

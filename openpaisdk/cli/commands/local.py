@@ -226,7 +226,7 @@ def _consents(context: Context, folder: str) -> bool:
 
 
 def _end_everything(context: Context) -> None:
-    """End the server and every task, also tasks that an earlier stop left running, or whose database is lost."""
+    """End the server and every task, also those that an earlier stop left running or no database knows."""
     try:
         embedded.ensure_running()
         stop_local("kill")

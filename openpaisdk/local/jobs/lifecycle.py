@@ -72,11 +72,19 @@ GRACE_S = 10.0
 IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this machine"
 _PORT_CONFLICT_CODE = 253
 _START_FAILED_CODE = -310
-_PASSING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+_PASSING_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EAGAIN,
+    errno.ENOMEM,
+)
 _SHORT_OF_CODE = -120
 _SHORT_OF_S = 5.0
-"""A task that finds the machine short of disk, processes or memory keeps its place so long, then its attempt is
-over with a transient code: accepted jobs outlast a full disk.
+"""A task that finds the machine short of disk, processes or memory keeps its place so long, then its
+attempt is over with a transient code: accepted jobs outlast a full disk.
 """
 _PLUGIN_FAILED_CODE = 1
 """What any other failure of a real cluster's init container comes to (runtime-environment §4)."""
@@ -334,11 +342,9 @@ class Lifecycle:
         target = self._launcher.output_folder(running.live, running.record)
         complaints: list[str] = []
         is_kept = False
-        if names is not None and not os.path.exists(files.outputs_stored):
+        if names is not None:
             try:
-                complaints = await asyncio.to_thread(store_outputs, files.work, files.output, names, target)
-                with open(files.outputs_stored, "wb"):
-                    pass  # a server that is killed now leaves the next one nothing to store, nor to miss
+                complaints = await asyncio.to_thread(_store_once, files, names, target)
             except OSError as exc:
                 is_kept = True
                 complaints = [f"outputs could not be stored, they stay in {files.folder}: {exc}"]
@@ -511,6 +517,15 @@ class Lifecycle:
                 pod_uid=task.pod_uid if task else None,
             )
         )
+
+
+def _store_once(files: TaskFiles, names: Sequence[str], target: str) -> list[str]:
+    """Store outputs, unless an earlier server has: killed since, it may have begun to remove them here."""
+    if os.path.exists(files.outputs_stored):
+        return []
+    complaints = store_outputs(files.work, files.output, names, target)
+    with open(files.outputs_stored, "wb"):
+        return complaints
 
 
 def remove_scripts(files: TaskFiles) -> None:

@@ -20,7 +20,14 @@ from openpaisdk.local.jobs.executors.process import ProcessExecutor
 from openpaisdk.local.jobs.history import job_history
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.lifecycle import IMAGE_NOTE, Lifecycle, now_ms
-from openpaisdk.local.jobs.live import LiveJob, masked, policy_of, save_secrets, with_unique_roles, without_secrets
+from openpaisdk.local.jobs.live import (
+    LiveJob,
+    masked,
+    policy_of,
+    save_secrets,
+    with_unique_roles,
+    without_secrets,
+)
 from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.jobs.machine import JobStatus
 from openpaisdk.local.jobs.recovery import Recovery

@@ -6,11 +6,11 @@ transaction. A submission is synced to the disk before its sender hears of it; t
 next submission or checkpoint: a crash of the server loses nothing of it, and after a crash of the machine
 the tasks' own traces tell the rest.
 
-Why a synced log is enough, with ``synchronous=NORMAL`` (https://www.sqlite.org/wal.html): a commit is whole in
-the log, or a checkpoint has moved it to the database, and a checkpoint syncs the log before and the database
-after it. The log is never replaced while the database is open, only written anew from its start, so the
-descriptor that is synced stays the right one. The folder is synced with the first commit: the log's own entry,
-and those of the folders of a new home, must outlive the machine as well.
+Why a synced log is enough, with ``synchronous=NORMAL`` (https://www.sqlite.org/wal.html): a commit is
+whole in the log, or a checkpoint has moved it to the database, and a checkpoint syncs the log before and the
+database after it. The log is never replaced while the database is open, only written anew from its start,
+so the descriptor that is synced stays the right one. The folder is synced with the first commit: the log's
+own entry, and those of the folders of a new home, must outlive the machine as well.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class JobStore:
                 f"the database {path!r} cannot be used: {exc}",
                 hint="use the version of openpaisdk that wrote it, or move the file away and start again",
             ) from exc
-        (self._last_id,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
+        (last_id,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
+        self._last_id: int = last_id
 
     def _open(self) -> sqlite3.Connection:
         if self.path != MEMORY:
