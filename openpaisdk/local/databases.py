@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from openpaisdk._files import sync_entries
+from openpaisdk._files import sync_folder
 
 SMALL_BYTES = 8 * 1024 * 1024
 """A database up to this size is looked through at every start, which takes some 10 ms."""
@@ -103,7 +103,7 @@ def put_aside(path: str) -> str:
             os.rename(path + suffix, free + suffix)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path + _MARK)
-    sync_entries(path)
+    sync_folder(os.path.dirname(path))
     return free
 
 

@@ -113,6 +113,7 @@ class JobStore:
         self._syncing: asyncio.Task[None] | None = None
         self._log: int | None = None
         self._log_is_doubtful = False
+        self._closed = False
         try:
             self._connection = self._open()
         except (sqlite3.DatabaseError, OSError) as exc:
@@ -150,6 +151,7 @@ class JobStore:
             self._retry.cancel()
         if self._log is not None and self._syncing is None:
             os.close(self._log)
+        self._closed = True
         self._connection.close()  # the last connection's close checkpoints the log, on the disk
 
     # --- writing -------------------------------------------------------------------------------
@@ -168,6 +170,8 @@ class JobStore:
     def flush(self) -> None:
         """Commit what is pending; what somebody waits for is then synced to the disk beside the loop."""
         self._flush_scheduled = False
+        if self._closed:
+            return  # what comes so late is found out by the next server, as after a crash
         pending, self._pending = self._pending, {}
         new, self._new = self._new, {}
         waiters, self._uncommitted = self._uncommitted, []
@@ -175,7 +179,8 @@ class JobStore:
         try:
             if self._log_is_doubtful:
                 self._begin_log_anew()
-            self._commit(pending.values())
+            if pending:
+                self._commit(pending.values())
         except sqlite3.Error as exc:
             self._look_for_damage(exc)
             # Nothing accepted is lost on a full disk: it stays pending and is tried again. Of a new job
