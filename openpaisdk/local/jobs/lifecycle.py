@@ -90,8 +90,8 @@ _PASSING_ERRORS = (
 )
 _SHORT_OF_CODE = -120
 _SHORT_OF_S = 5.0
-"""A task that finds the machine short of disk, processes or memory keeps its place so long, then its attempt is
-over with a transient code: accepted jobs outlast a full disk.
+"""A task that finds the machine short of disk, processes or memory keeps its place so long, then its
+attempt is over with a transient code: accepted jobs outlast a full disk.
 """
 _PLUGIN_FAILED_CODE = 1
 """What any other failure of a real cluster's init container comes to (runtime-environment §4)."""
@@ -199,8 +199,8 @@ class Lifecycle:
     # --- an attempt begins ---------------------------------------------------------------------
     def begin_attempt(self, live: LiveJob, attempt_id: int) -> None:
         """Make the rows of a new attempt of the job and of all its tasks."""
-        now = now_ms()
         record = live.record
+        now = moment_after(record.submitted_ms)
         live.attempt = AttemptRecord(
             job_id=record.id,
             attempt_id=attempt_id,
@@ -233,7 +233,7 @@ class Lifecycle:
             counted_retries=counted_retries,
             pod_uid=self._launcher.pod_uid(live.record, job_attempt_id, key, attempt_id),
             sub_state=SubState.CREATION_PENDING,
-            created_ms=now_ms(),
+            created_ms=moment_after(live.record.submitted_ms),
         )
         live.tasks[key] = task
         self._store.save_task(task)
@@ -281,7 +281,7 @@ class Lifecycle:
             else:
                 self._fail_start(live, task, _START_FAILED_CODE, reason)
             return
-        task.launched_ms = now_ms()
+        task.launched_ms = moment_after(task.created_ms)
         task.sub_state = SubState.RUNNING
         self._store.save_task(task)
         self.mark_running(live, task.launched_ms)
@@ -363,11 +363,9 @@ class Lifecycle:
         target = self._launcher.output_folder(running.live, running.record)
         complaints: list[str] = []
         is_kept = False
-        if names is not None and not os.path.exists(files.outputs_stored):
+        if names is not None:
             try:
-                complaints = await asyncio.to_thread(store_outputs, files.work, files.output, names, target)
-                with open(files.outputs_stored, "wb"):
-                    pass  # a server that is killed now leaves the next one nothing to store, nor to miss
+                complaints = await asyncio.to_thread(_store_once, files, names, target)
             except OSError as exc:
                 is_kept = True
                 complaints = [f"outputs could not be stored, they stay in {files.folder}: {exc}"]
@@ -403,14 +401,14 @@ class Lifecycle:
     def _complete_task(self, live: LiveJob, action: CompleteTask) -> None:
         task = live.tasks[action.key]
         task.sub_state = SubState.COMPLETED
-        task.completed_ms = now_ms()
+        task.completed_ms = moment_after(task.launched_ms, task.created_ms)
         task.outcome = task.outcome or ended_outcome(COMPLETION_CODE)
         self._store.save_task(task)
 
     def _retry_task(self, live: LiveJob, action: RetryTask) -> None:
         task = live.tasks[action.key]
         task.sub_state = SubState.COMPLETED
-        task.completed_ms = now_ms()
+        task.completed_ms = moment_after(task.launched_ms, task.created_ms)
         self._store.save_task(task)
         code = task.outcome.exit_code if task.outcome else None
         self.event(
@@ -452,7 +450,7 @@ class Lifecycle:
         attempt = live.attempt
         if attempt is not None:
             attempt.sub_state = SubState.COMPLETED
-            attempt.completed_ms = now_ms()
+            attempt.completed_ms = moment_after(attempt.launched_ms, attempt.created_ms)
             attempt.launched_ms = attempt.launched_ms or attempt.completed_ms
             attempt.outcome = attempt.outcome or self._job_outcome(live, ending)
             self._store.save_attempt(attempt)
@@ -489,13 +487,13 @@ class Lifecycle:
         """Let a job wait for resources: behind all others, but for one that had to make room."""
         outcome = live.record.outcome
         had_to_make_room = outcome is not None and outcome.exit_code == PREEMPTED_CODE
-        live.queued_ms = now_ms()
+        live.queued_ms, live.queued_at_s = now_ms(), self._loop.time()
         live.blocked_by = ""
         self.waiting.add(live, keep_place=had_to_make_room)
         self._admit_soon()
 
     def _admit(self, live: LiveJob, keys: Sequence[TaskKey]) -> None:
-        waited_s = (now_ms() - live.queued_ms) / 1000
+        waited_s = self._loop.time() - live.queued_at_s
         if waited_s >= WAIT_WORTH_TELLING_S and live.blocked_by:
             self.event(live, "Normal", "Waited", f"Waited {waited_s:.0f} s: {live.blocked_by}")
         self.apply(live, Admitted(tuple(keys)))
@@ -519,7 +517,7 @@ class Lifecycle:
         if record.outcome is None or record.outcome.exit_code != ending.exit_code:
             record.outcome = self._job_outcome(live, ending)
         record.sub_state = SubState.COMPLETED
-        record.completed_ms = now_ms()
+        record.completed_ms = moment_after(record.launched_ms, record.created_ms, record.submitted_ms)
         record.launched_ms = record.launched_ms or record.completed_ms
         record.created_ms = record.created_ms or record.completed_ms
         record.retry_at_ms = None
@@ -552,6 +550,15 @@ class Lifecycle:
         )
 
 
+def _store_once(files: TaskFiles, names: Sequence[str], target: str) -> list[str]:
+    """Store outputs, unless an earlier server has: killed since, it may have begun to remove them here."""
+    if os.path.exists(files.outputs_stored):
+        return []
+    complaints = store_outputs(files.work, files.output, names, target)
+    with open(files.outputs_stored, "wb"):
+        return complaints
+
+
 def remove_scripts(files: TaskFiles) -> None:
     """Remove a task's scripts, which hold secrets; what happens to them must not hold up the task's end."""
     try:
@@ -575,6 +582,13 @@ def note(files: TaskFiles, *lines: str, path: str | None = None) -> None:
 def now_ms() -> int:
     """Return this moment as the REST API writes moments."""
     return int(time.time() * 1000)
+
+
+def moment_after(*earlier_ms: int | None) -> int:
+    """Return this moment, or the latest of those that came before it: a clock that is set back must not let
+    something end before it began.
+    """
+    return max([now_ms(), *(moment for moment in earlier_ms if moment is not None)])
 
 
 def _no_token(_user: str, _path: str) -> str:

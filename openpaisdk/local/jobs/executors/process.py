@@ -50,8 +50,8 @@ printf '%s\\n' "$code" 1<>"$1/exit"
 exit "$code"
 """
 _BLANK_NOTE = " " * 8
-"""What the supervisor's notes hold before it writes them, in place: their room on the disk is taken before the
-task starts, so its end is noted on a full disk too.
+"""What the supervisor's notes hold before it writes them, in place: their room on the disk is taken before
+the task starts, so its end is noted on a full disk too.
 """
 _PID_WAIT_S = 2.0
 _SIGNAL_BASE = 128
