@@ -146,7 +146,7 @@ class MergeOrder:
                     self._restart(int(number))
                 else:
                     self._append(_KINDS[kind], int(number))
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             self._is_torn = True  # what follows is of no use: the order of it is lost, not its bytes
         self._drop()
         self._saved = len(self._ends)
