@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 import random
 import shutil
@@ -18,12 +20,14 @@ from collections.abc import Callable, Sequence
 from openpaisdk.errors import OpenPaiError, SpecError
 from openpaisdk.local.home import LocalHome, TaskFiles
 from openpaisdk.local.jobs.admission import Pool, Request
+from openpaisdk.local.jobs.allocation import Allocator, Victim
 from openpaisdk.local.jobs.executors.process import ProcessExecutor
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.live import LiveJob, RunningTask
 from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.jobs.machine import (
     Action,
+    Admitted,
     BeginAttempt,
     CompleteAttempt,
     CompleteJob,
@@ -33,6 +37,7 @@ from openpaisdk.local.jobs.machine import (
     Event,
     KillTask,
     Phase,
+    Preempted,
     RetryJob,
     RetryTask,
     StartTask,
@@ -41,11 +46,14 @@ from openpaisdk.local.jobs.machine import (
     TaskKey,
     step,
 )
-from openpaisdk.local.jobs.outcomes import killed_outcome, outcome_of
+from openpaisdk.local.jobs.outcomes import ended_outcome, excess_message, memory_outcome, outcome_of
 from openpaisdk.local.jobs.outputs import has_entries, has_outputs, store_outputs
 from openpaisdk.local.jobs.store import JobStore
+from openpaisdk.local.jobs.waiting import WaitingJobs
 from openpaisdk.local.jobs.watch import open_file_watcher
 from openpaisdk.local.records import (
+    COMPLETION_CODE,
+    PREEMPTED_CODE,
     AttemptRecord,
     EventRecord,
     JobRecord,
@@ -56,11 +64,28 @@ from openpaisdk.local.records import (
 )
 from openpaisdk.spec.ports import task_ports
 
+WAIT_WORTH_TELLING_S = 1.0
+"""A job that waited longer for resources has an event that says why."""
+_log = logging.getLogger("openpaisdk.local")
 GRACE_S = 10.0
 """How long the processes of a stopped task have between SIGTERM and SIGKILL."""
 IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this machine"
 _PORT_CONFLICT_CODE = 253
 _START_FAILED_CODE = -310
+_PASSING_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EAGAIN,
+    errno.ENOMEM,
+)
+_SHORT_OF_CODE = -120
+_SHORT_OF_S = 5.0
+"""A task that finds the machine short of disk, processes or memory keeps its place so long, then its attempt is
+over with a transient code: accepted jobs outlast a full disk.
+"""
 _PLUGIN_FAILED_CODE = 1
 """What any other failure of a real cluster's init container comes to (runtime-environment §4)."""
 
@@ -90,10 +115,13 @@ class Lifecycle:
         admit_soon: Callable[[], None],
     ) -> None:
         self.live: dict[int, LiveJob] = {}
-        self.queue: dict[int, LiveJob] = {}
-        """Jobs with tasks that wait for resources, first come first served."""
+        self.waiting = WaitingJobs()
+        """Jobs with tasks that wait for resources."""
         self.running: dict[str, RunningTask] = {}
         self.pool = Pool(machine)
+        self.allocator = Allocator(
+            self.pool, self.waiting, self.running.values, admit=self._admit, preempt=self._preempt
+        )
         self.issue_token: Callable[[str, str], str] = _no_token
         self.restore_token: Callable[[str], None] = _nothing
         self.revoke_token: Callable[[str], None] = _nothing
@@ -149,7 +177,7 @@ class Lifecycle:
         elif isinstance(action, RetryTask):
             self._retry_task(live, action)
         elif isinstance(action, KillTask):
-            self.kill(live.tasks[action.key])
+            self.kill(live.tasks[action.key], ended_outcome(action.exit_code))
         elif isinstance(action, CompleteTask):
             self._complete_task(live, action)
         elif isinstance(action, EndAttempt):
@@ -208,10 +236,14 @@ class Lifecycle:
         """Start tasks of one job, which may know of each other's addresses."""
         for task in tasks:
             resources = live.role(task.key).resources
-            task.gpus = self.pool.take(Request.of(resources))
+            task.gpus = self.pool.take(live.share, Request.of(resources))
             task.ports = task_ports(
                 task.pod_uid, {label: max(0, count) for label, count in resources.ports.items()}
             )
+            if task.gpus:
+                self._store.save_task(task)
+        if any(task.gpus for task in tasks):
+            self._store.flush()  # which devices a task has cannot be computed again after a crash
         for task in tasks:
             self._start_task(live, task)
 
@@ -236,7 +268,11 @@ class Lifecycle:
             return
         except (OSError, OpenPaiError) as exc:
             self.revoke_token(token)
-            self._fail_start(live, task, _START_FAILED_CODE, f"the task could not be started: {exc}")
+            reason = f"the task could not be started: {exc}"
+            if getattr(exc, "errno", None) in _PASSING_ERRORS:
+                self._loop.call_later(_SHORT_OF_S, self._fail_start, live, task, _SHORT_OF_CODE, reason)
+            else:
+                self._fail_start(live, task, _START_FAILED_CODE, reason)
             return
         task.launched_ms = now_ms()
         task.sub_state = SubState.RUNNING
@@ -267,18 +303,20 @@ class Lifecycle:
         return running
 
     def _fail_start(self, live: LiveJob, task: TaskRecord, code: int, reason: str) -> None:
-        self.pool.give_back(Request.of(live.role(task.key).resources), task.gpus)
+        if live.secrets:
+            remove_scripts(self._home.task(task.pod_uid))
+        self.pool.give_back(live.share, Request.of(live.role(task.key).resources), task.gpus)
         self.event(live, "Warning", "FailedStart", reason, task)
         task.outcome = Outcome(exit_code=code, diagnostics=reason)
         self._loop.call_soon(self.apply, live, TaskEnded(task.key, code))
 
-    def kill(self, task: TaskRecord) -> None:
-        """End a running task."""
+    def kill(self, task: TaskRecord, outcome: Outcome | None = None) -> None:
+        """End a running task; it ends so, by default with its job's attempt, whatever its command does."""
         task.sub_state = SubState.DELETION_PENDING
         self._store.save_task(task)
         running = self.running.get(task.pod_uid)
         if running is not None:
-            running.kill_wanted = True
+            running.ended_by = running.ended_by or outcome or ended_outcome(COMPLETION_CODE)
             self._executor.kill(task.pod_uid, grace_s=GRACE_S)
 
     # --- a task ends ---------------------------------------------------------------------------
@@ -288,6 +326,11 @@ class Lifecycle:
         """
         running = self.running[pod_uid]
         running.log.finish()
+        excess = self._executor.excess(pod_uid)
+        if excess is not None and running.ended_by is None:
+            running.ended_by = memory_outcome(code, excess)
+            note(running.files, f"[ERROR] OOMKilled: {excess_message(excess)}")
+            self.event(running.live, "Warning", "OOMKilled", excess_message(excess), running.record)
         names = running.live.output_names
         wanted = has_outputs(running.files.output, names)
         if wanted or has_entries(running.files.work):
@@ -303,15 +346,19 @@ class Lifecycle:
         files = running.files
         target = self._launcher.output_folder(running.live, running.record)
         complaints: list[str] = []
-        if names is not None:
+        is_kept = False
+        if names is not None and not os.path.exists(files.outputs_stored):
             try:
                 complaints = await asyncio.to_thread(store_outputs, files.work, files.output, names, target)
+                with open(files.outputs_stored, "wb"):
+                    pass  # a server that is killed now leaves the next one nothing to store, nor to miss
             except OSError as exc:
-                complaints = [f"outputs could not be stored: {exc}"]
+                is_kept = True
+                complaints = [f"outputs could not be stored, they stay in {files.folder}: {exc}"]
         for complaint in complaints:
             note(files, complaint)
             self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
-        for folder in (files.work, files.output):  # what was to be kept is on storage now
+        for folder in () if is_kept else (files.work, files.output):  # what was to be kept is on storage now
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         self._task_over(running, code)
 
@@ -319,12 +366,11 @@ class Lifecycle:
         live, task = running.live, running.record
         del self.running[task.pod_uid]
         self._idle.set()
-        self.pool.give_back(running.request, task.gpus)
+        self.pool.give_back(live.share, running.request, task.gpus)
         self.revoke_token(running.token)
         if live.secrets:
-            for path in running.files.scripts():
-                os.unlink(path)
-        task.outcome = killed_outcome() if running.kill_wanted else outcome_of(user_code, running.log)
+            remove_scripts(running.files)
+        task.outcome = running.ended_by or outcome_of(user_code, running.log)
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()
 
@@ -332,7 +378,7 @@ class Lifecycle:
         task = live.tasks[action.key]
         task.sub_state = SubState.COMPLETED
         task.completed_ms = now_ms()
-        task.outcome = task.outcome or killed_outcome()
+        task.outcome = task.outcome or ended_outcome(COMPLETION_CODE)
         self._store.save_task(task)
 
     def _retry_task(self, live: LiveJob, action: RetryTask) -> None:
@@ -351,7 +397,7 @@ class Lifecycle:
     # --- an attempt, a job ends ----------------------------------------------------------------
     def _end_attempt(self, live: LiveJob, ending: Ending) -> None:
         outcome = self._job_outcome(live, ending)
-        self.queue.pop(live.record.id, None)
+        self.waiting.discard(live)
         live.record.outcome = outcome
         live.record.sub_state = SubState.DELETION_PENDING
         self._store.save_job(live.record)
@@ -411,8 +457,34 @@ class Lifecycle:
     def _enqueue(self, live: LiveJob) -> None:
         live.timer = None
         if live.status.phase in (Phase.QUEUED, Phase.RUNNING):
-            self.queue[live.record.id] = live
-            self._admit_soon()
+            self.wait(live)
+
+    def wait(self, live: LiveJob) -> None:
+        """Let a job wait for resources: behind all others, but for one that had to make room."""
+        outcome = live.record.outcome
+        had_to_make_room = outcome is not None and outcome.exit_code == PREEMPTED_CODE
+        live.queued_ms = now_ms()
+        live.blocked_by = ""
+        self.waiting.add(live, keep_place=had_to_make_room)
+        self._admit_soon()
+
+    def _admit(self, live: LiveJob, keys: Sequence[TaskKey]) -> None:
+        waited_s = (now_ms() - live.queued_ms) / 1000
+        if waited_s >= WAIT_WORTH_TELLING_S and live.blocked_by:
+            self.event(live, "Normal", "Waited", f"Waited {waited_s:.0f} s: {live.blocked_by}")
+        self.apply(live, Admitted(tuple(keys)))
+        if not live.status.waiting_tasks():
+            self.waiting.discard(live)
+
+    def _preempt(self, victim: Victim, winner: LiveJob) -> None:
+        reason = f"Preempted to make room for {winner.record.framework}"
+        if victim.live.spec.gang_allocation:
+            self.event(victim.live, "Warning", "Preempted", reason)
+            self.apply(victim.live, Preempted())
+            return
+        for task in victim.tasks:
+            self.event(victim.live, "Warning", "Preempted", reason, task.record)
+            self.kill(task.record, ended_outcome(PREEMPTED_CODE))
 
     def _complete_job(self, live: LiveJob, ending: Ending) -> None:
         record = live.record
@@ -426,10 +498,10 @@ class Lifecycle:
         record.created_ms = record.created_ms or record.completed_ms
         record.retry_at_ms = None
         self._store.save_job(record)
-        self.queue.pop(record.id, None)
+        self.waiting.discard(live)
         self.live.pop(record.id, None)
         if live.secrets:
-            self.forget_secrets(record)
+            self._store.after_commit(lambda: self.forget_secrets(record))
 
     def forget_secrets(self, job: JobRecord) -> None:
         """Remove the clear text of a job's secrets from the disk."""
@@ -452,6 +524,17 @@ class Lifecycle:
                 pod_uid=task.pod_uid if task else None,
             )
         )
+
+
+def remove_scripts(files: TaskFiles) -> None:
+    """Remove a task's scripts, which hold secrets; what happens to them must not hold up the task's end."""
+    try:
+        for path in files.scripts():
+            os.unlink(path)
+    except FileNotFoundError:  # the folder was never made, or somebody has removed it
+        return
+    except OSError as exc:
+        _log.error("scripts with secrets are left in %s: %s", files.folder, exc.strerror)
 
 
 def note(files: TaskFiles, line: str) -> None:
