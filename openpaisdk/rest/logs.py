@@ -81,8 +81,9 @@ def read_log(client: RestClient, path: str, stream: str, tail: int | None = None
         if end is not None and end.count("\n") > tail:
             return last_lines(end + place.finish(), tail)
         for size in _TAIL_SIZES:
-            if place.offset > size and (end := place.last(size)).count("\n") > tail:
-                return last_lines(end, tail)
+            text = place.last(size) if place.offset > size else ""
+            if text.count("\n") > tail:
+                return last_lines(text, tail)
         place = LogPlace(client, path, stream)
     text = place.read() + place.finish()
     return text if tail is None else last_lines(text, tail)
