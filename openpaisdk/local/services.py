@@ -55,6 +55,4 @@ class Services:
 
     def virtual_clusters(self) -> dict[str, tuple[int, int, int]]:
         """Return what each virtual cluster has: CPUs, GPUs, memory in MB; ``default`` is always there."""
-        machine = self.machine
-        whole = (machine.cpu, len(machine.gpus), machine.memory_mb)
-        return {"default": whole, **machine.virtual_clusters}
+        return self.machine.shares()
