@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Sequence
 
@@ -60,6 +59,7 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
+from openpaisdk.local.removal import delete_tree
 from openpaisdk.spec.ports import task_ports
 
 WAIT_WORTH_TELLING_S = 1.0
@@ -317,13 +317,13 @@ class Lifecycle:
         if names is not None:
             try:
                 complaints = await asyncio.to_thread(store_outputs, files.work, files.output, names, target)
-            except OSError as exc:
+            except (OSError, RecursionError) as exc:  # a tree may be deeper than Python makes one
                 complaints = [f"outputs could not be stored: {exc}"]
         for complaint in complaints:
             note(files, complaint)
             self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
         for folder in (files.work, files.output):  # what was to be kept is on storage now
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(delete_tree, folder)
         self._task_over(running, code)
 
     def _task_over(self, running: RunningTask, user_code: int | None) -> None:
