@@ -21,9 +21,10 @@ from openpaisdk.local.access.auth import Identity, identify_token
 from openpaisdk.local.access.users import ATTEMPT
 from openpaisdk.local.departure import Departure
 from openpaisdk.local.files.hdfs_errors import RemoteError, denied, from_os_error, illegal, not_found
+from openpaisdk.local.files.room import Room
 from openpaisdk.local.files.storage_tree import StorageTree, clean_path
 from openpaisdk.local.removal import delete_tree
-from openpaisdk.local.routing import JsonReply
+from openpaisdk.local.routing import JsonReply, declared_length
 from openpaisdk.local.services import Services
 
 WEBHDFS_PREFIX = "/webhdfs/v1"
@@ -226,8 +227,11 @@ class WebHdfs:
         """Write a body aside and return its place; nothing is left when it does not come whole."""
         aside = self._tree.aside()
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        room = Room(descriptor)
         try:
+            room.take(declared_length(request))
             async for piece in request.stream():
+                room.take(len(piece))
                 _write_all(descriptor, piece)
         except BaseException as exc:
             _delete_file(aside)

@@ -247,6 +247,8 @@ class Lifecycle:
             return
         except (OSError, OpenPaiError) as exc:
             self.revoke_token(token)
+            if live.secrets:
+                forget_scripts(files)
             self._fail_start(live, task, _START_FAILED_CODE, f"the task could not be started: {exc}")
             return
         task.launched_ms = now_ms()
@@ -333,8 +335,7 @@ class Lifecycle:
         self.pool.give_back(live.share, running.request, task.gpus)
         self.revoke_token(running.token)
         if live.secrets:
-            for path in running.files.scripts():
-                os.unlink(path)
+            forget_scripts(running.files)
         task.outcome = running.ended_by or outcome_of(user_code, running.log)
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()
@@ -467,6 +468,8 @@ class Lifecycle:
         self.live.pop(record.id, None)
         if live.secrets:
             self.forget_secrets(record)
+            for task in live.tasks.values():  # also of one that a crash kept from starting
+                forget_scripts(self._home.task(task.pod_uid))
 
     def forget_secrets(self, job: JobRecord) -> None:
         """Remove the clear text of a job's secrets from the disk."""
@@ -489,6 +492,13 @@ class Lifecycle:
                 pod_uid=task.pod_uid if task else None,
             )
         )
+
+
+def forget_scripts(files: TaskFiles) -> None:
+    """Remove a task's scripts, which may hold secrets in clear text."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in files.scripts():
+            os.unlink(path)
 
 
 def note(files: TaskFiles, line: str) -> None:

@@ -8,7 +8,8 @@ attempt and task), so it is found out even when the server died between starting
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from openpaisdk.local.home import LocalHome
@@ -52,8 +53,18 @@ class Recovery:
 
     def take_up_all(self) -> None:
         """Take up every job that is not over, oldest first."""
-        for record in self._store.open_jobs():
+        records = self._store.open_jobs()
+        self._forget_orphaned_secrets(records)
+        for record in records:
             self._take_up(record)
+
+    def _forget_orphaned_secrets(self, records: Iterable[JobRecord]) -> None:
+        """Remove the secrets of submissions that were cut off before their jobs were kept."""
+        kept = {self._home.secrets_file(record.id) for record in records}
+        for name in os.listdir(self._home.secrets):
+            path = os.path.join(self._home.secrets, name)
+            if path not in kept:
+                os.unlink(path)
 
     def _take_up(self, record: JobRecord) -> None:
         document = self._store.document(record.id)

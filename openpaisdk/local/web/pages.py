@@ -92,6 +92,10 @@ class PageRoutes:
             text = "This link was used before or is too old. Make a new one with: opai job status"
             return self._html(page.message_page("The link is not valid any more", text), 401)
         headers["set-cookie"] = self._sessions.set_cookie(session)
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            # A strict cookie is not sent along a redirect that another site began: our own page goes on.
+            text = page.forward_page(headers.pop("location"))
+            return Response(text.encode(), 200, headers)
         return Response(status_code=303, headers=headers)
 
     def _is_known(self, request: Request) -> bool:
