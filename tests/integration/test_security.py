@@ -122,7 +122,7 @@ def all_routes(folder: Path) -> list[tuple[str, str]]:
     return [
         (method, re.sub(r"\{\w+(:\w+)?\}", "x", route.path))
         for route in routes
-        for method in route.methods
+        for method in route.methods or {"GET"}
         if method != "HEAD"
     ]
 
