@@ -47,10 +47,15 @@ class JsonReply(Response):
         super().__init__(body, status_code, {"content-type": "application/json; charset=utf-8"})
 
 
+def number_of(digits: str) -> int:
+    """Return the number of decimal digits; what no file or database could hold is as much as they can."""
+    return int(digits) if len(digits) < 19 else 10**18
+
+
 def declared_length(request: Request) -> int:
     """Return the length of a body as its sender says it, 0 when that is not known."""
     declared = request.headers.get("content-length", "")
-    return int(declared) if declared.isdecimal() and len(declared) < 20 else 0
+    return number_of(declared) if declared.isdecimal() else 0
 
 
 async def read_body(request: Request) -> bytes:

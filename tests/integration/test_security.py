@@ -195,6 +195,28 @@ def test_heads_that_are_too_large_or_make_no_sense_are_the_clients_fault(server,
     assert raw_status(server, head) == 400
 
 
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 5000, "\u0663", "-1", "1e3"])
+def test_numbers_beyond_reason_are_the_clients_fault(server, number):
+    job = f"/api/v2/jobs/{server.user}~owners"
+    logs = "attempts/0/taskRoles/worker/taskIndex/0/attempts"
+    for path in (
+        f"{job}/attempts/{number}",
+        f"{job}/job-attempts/{number}",
+        f"{job}/attempts/{number}/taskRoles/worker/taskIndex/0/attempts",
+        f"{job}/attempts/0/taskRoles/worker/taskIndex/{number}/attempts",
+        f"{job}/{logs}/{number}/logs",
+        f"/api/v2/jobs?limit={number}",
+        f"/api/v2/jobs?offset={number}",
+        f"/local/v1/follow?job={server.user}~owners&tail={number}",
+        f"/local/v1/follow?job={server.user}~owners&after={number}",
+        f"/webhdfs/v1/?op=LISTSTATUS&offset={number}",
+    ):
+        assert server.get(path).status_code < 500, path
+    log = server.get(f"{job}/{logs}/0/logs").json()["locations"][0]["uri"]
+    for wanted in (f"bytes={number}-", f"bytes=0-{number}", f"bytes=-{number}"):
+        assert server.get(log, headers={"Range": wanted.encode()}).status_code < 500, wanted
+
+
 def test_a_body_nested_beyond_reason_is_the_clients_fault(server):
     for body in (b"[" * 50_000, b'{"value":' * 10_000):
         headers = {"Content-Type": "application/json"}
