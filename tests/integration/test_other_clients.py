@@ -156,9 +156,9 @@ def test_javascript_manages_users_and_groups(javascript):
     for name in ("hersStopsOurs", "hersManages", "hersNodes"):
         assert javascript[name]["error"] == "ForbiddenUserError"
     assert given(javascript, "group")["description"] == "x"
-    assert "javascript-team" in [group["groupname"] for group in given(javascript, "groups")]
+    assert "javascript_team" in [group["groupname"] for group in given(javascript, "groups")]
     assert [member["username"] for member in given(javascript, "members")] == ["javascript-carol"]
-    assert set(given(javascript, "userInGroups")["grouplist"]) == {"default", "javascript-team"}
+    assert set(given(javascript, "userInGroups")["grouplist"]) == {"default", "javascript_team"}
     assert javascript["groupThatIsNot"]["code"] == "NoGroupError"
     assert javascript["deletedLists"]["error"] == "UnauthorizedUserError"
     for name in ("nodes", "pods"):

@@ -132,7 +132,7 @@ async function people(client) {
   await step('hersManages', () => hers.user.createUser({ ...carol, username: 'x', password: first }));
   await step('hersNodes', () => hers.kubernetes.getK8sNodes());
 
-  const groupname = `${prefix}-team`;
+  const groupname = `${prefix}_team`;
   const extension = { acls: { admin: false, virtualClusters: ['default'], storageConfigs: [] } };
   const group = { groupname, description: 'a team', externalName: '', extension };
   await step('createGroup', () => client.group.createGroup(group));
