@@ -72,3 +72,17 @@ def replace_file(path: str, content: bytes, *, mode: int = 0o644) -> None:
 def replace_json(path: str, value: Any, *, mode: int = 0o644) -> None:
     """Put ``value`` as indented JSON into place at ``path``, as ``replace_file`` does."""
     replace_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), mode=mode)
+
+
+def sync_entries(path: str) -> None:
+    """Bring the entries of a path in our own folders to the disk, its own and those of the folders above."""
+    folder = os.path.dirname(os.path.abspath(path))
+    while os.stat(folder).st_uid == os.getuid():
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if folder == os.path.dirname(folder):
+            break
+        folder = os.path.dirname(folder)

@@ -20,6 +20,7 @@ _STARTS = 5
 """How often a server is started that is killed before it answers."""
 _LOG_TAIL_BYTES = 4000
 _started: list[int] = []
+_notices: list[str] = []
 
 
 def read_server_file(home: str | None = None) -> dict[str, Any] | None:
@@ -33,6 +34,13 @@ def read_server_file(home: str | None = None) -> dict[str, Any] | None:
     """
     value = read_json(os.path.join(_folder(home), LOCAL_SERVER_FILE))
     return value if isinstance(value, dict) and "uri" in value and "token" in value else None
+
+
+def take_notices() -> list[str]:
+    """Return, once, what servers that were started by this process had to tell their user."""
+    notices = list(_notices)
+    _notices.clear()
+    return notices
 
 
 def may_run(server: Mapping[str, Any] | None) -> bool:
@@ -67,7 +75,9 @@ def answers(server: Mapping[str, Any] | None) -> bool:
 
 
 def status(home: str | None = None) -> dict[str, Any]:
-    """Return whether the embedded cluster runs, and where: ``running, pid, uri, home, version``."""
+    """Return whether the embedded cluster runs, and where: ``running, pid, uri, home, version``, and
+    ``notices`` when its last start had something to tell.
+    """
     server = read_server_file(home)
     running = answers(server)
     known = server or {}
@@ -77,6 +87,7 @@ def status(home: str | None = None) -> dict[str, Any]:
         "uri": known.get("uri"),
         "home": _folder(home),
         "version": known.get("version", VERSION),
+        **({"notices": known["notices"]} if known.get("notices") else {}),
     }
 
 
@@ -100,10 +111,13 @@ def ensure_running(options: Mapping[str, Any] | None = None, *, home: str | None
     server = read_server_file(home)
     if answers(server) and server is not None:
         return server
-    os.makedirs(folder, mode=0o700, exist_ok=True)
     import fcntl
 
-    lock = os.open(os.path.join(folder, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        lock = os.open(os.path.join(folder, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _unwritable(folder, exc) from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two commands at once start one server
         server = read_server_file(home)
@@ -174,6 +188,13 @@ def _folder(home: str | None) -> str:
     return os.path.join(os.path.abspath(home or home_folder()), LOCAL_FOLDER)
 
 
+def _unwritable(folder: str, exc: OSError) -> LocalClusterError:
+    return LocalClusterError(
+        f"the embedded cluster cannot write its folder {folder!r}: {exc.strerror}",
+        hint="make room there or make it writable, or let OPENPAI_HOME name another folder",
+    )
+
+
 def _check_packages() -> None:
     from importlib.util import find_spec
 
@@ -209,6 +230,7 @@ def _start_or_join(home: str | None, folder: str, words: list[str]) -> dict[str,
         if told is None:
             continue
         if "error" not in told:
+            _notices.extend(told.get("notices", ()))
             return told
         if told.get("code") != "AlreadyRunning" or time.monotonic() > deadline:
             raise LocalClusterError(str(told["error"]), hint=told.get("hint"))
@@ -227,9 +249,12 @@ def _start(folder: str, words: list[str], *, last: bool) -> dict[str, Any] | Non
     ``None`` when somebody has killed it before it could say anything and this is not the last try.
     """
     log_path = os.path.join(folder, LOCAL_LOG_FILE)
+    try:
+        log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _unwritable(folder, exc) from exc
     ready, to_us = os.pipe()
     os.set_inheritable(to_us, True)
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     log_start = os.fstat(log).st_size
     command = [sys.executable, "-m", "openpaisdk.local", "serve", "--home", folder, "--ready-fd", str(to_us)]
     try:

@@ -18,12 +18,15 @@ class LocalHome:
     def __init__(self, folder: str) -> None:
         self.folder = os.path.abspath(folder)
         self.database = os.path.join(self.folder, "cluster.db")
+        self.accounts = os.path.join(self.folder, "accounts.db")
         self.server_file = os.path.join(self.folder, LOCAL_SERVER_FILE)
         self.config_file = os.path.join(self.folder, LOCAL_CONFIG_FILE)
         self.log_file = os.path.join(self.folder, LOCAL_LOG_FILE)
         self.storage = os.path.join(self.folder, "storage")
         self.tasks = os.path.join(self.folder, "tasks")
         self.secrets = os.path.join(self.folder, "secrets")
+        self.groups_file = os.path.join(self.folder, "cgroups")
+        """Where control groups of tasks were made."""
         self.cache = os.path.join(self.folder, "cache")
 
     def make(self) -> None:
@@ -69,6 +72,11 @@ class TaskFiles:
         return self._path("output")
 
     @property
+    def outputs_stored(self) -> str:
+        """There when the outputs are on storage, so that their folders may go."""
+        return self._path("outputs-stored")
+
+    @property
     def token(self) -> str:
         return self._path("token")
 
@@ -88,6 +96,11 @@ class TaskFiles:
     @property
     def runtime_log(self) -> str:
         return self._path("runtime.log")
+
+    @property
+    def excess(self) -> str:
+        """Written when the task is ended for its memory: how much it held and might have held."""
+        return self._path("memory-excess")
 
     @property
     def lock(self) -> str:

@@ -186,6 +186,8 @@ class EventRecord:
     role: str | None = None
     index: int | None = None
     pod_uid: str | None = None
+    until_now: bool = False
+    """Whether it goes on at this very moment."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -325,6 +325,7 @@ def event_list(job: JobRecord, events: Sequence[EventRecord]) -> dict[str, Any]:
 
 def _event(framework: str, event: EventRecord) -> dict[str, Any]:
     moment = iso_moment(event.at_ms)
+    last_moment = iso_moment(int(time.time() * 1000)) if event.until_now else moment
     of_task = event.role is not None
     return {
         "uid": stable_uid(
@@ -339,7 +340,7 @@ def _event(framework: str, event: EventRecord) -> dict[str, Any]:
         "reason": event.reason,
         "message": event.message,
         "firstTimestamp": moment,
-        "lastTimestamp": moment,
+        "lastTimestamp": last_moment,
         "count": 1,
         "sourceComponent": None,
         "sourceHost": None,

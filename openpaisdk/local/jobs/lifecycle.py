@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 import random
 import time
@@ -43,7 +45,7 @@ from openpaisdk.local.jobs.machine import (
     TaskKey,
     step,
 )
-from openpaisdk.local.jobs.outcomes import ended_outcome, outcome_of
+from openpaisdk.local.jobs.outcomes import ended_outcome, excess_message, memory_outcome, outcome_of
 from openpaisdk.local.jobs.outputs import has_entries, has_outputs, store_outputs
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.jobs.waiting import WaitingJobs
@@ -64,11 +66,26 @@ from openpaisdk.spec.ports import task_ports
 
 WAIT_WORTH_TELLING_S = 1.0
 """A job that waited longer for resources has an event that says why."""
+_log = logging.getLogger("openpaisdk.local")
 GRACE_S = 10.0
 """How long the processes of a stopped task have between SIGTERM and SIGKILL."""
 IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this machine"
 _PORT_CONFLICT_CODE = 253
 _START_FAILED_CODE = -310
+_PASSING_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EAGAIN,
+    errno.ENOMEM,
+)
+_SHORT_OF_CODE = -120
+_SHORT_OF_S = 5.0
+"""A task that finds the machine short of disk, processes or memory keeps its place so long, then its attempt is
+over with a transient code: accepted jobs outlast a full disk.
+"""
 _PLUGIN_FAILED_CODE = 1
 """What any other failure of a real cluster's init container comes to (runtime-environment §4)."""
 
@@ -223,6 +240,10 @@ class Lifecycle:
             task.ports = task_ports(
                 task.pod_uid, {label: max(0, count) for label, count in resources.ports.items()}
             )
+            if task.gpus:
+                self._store.save_task(task)
+        if any(task.gpus for task in tasks):
+            self._store.flush()  # which devices a task has cannot be computed again after a crash
         for task in tasks:
             self._start_task(live, task)
 
@@ -247,9 +268,11 @@ class Lifecycle:
             return
         except (OSError, OpenPaiError) as exc:
             self.revoke_token(token)
-            if live.secrets:
-                forget_scripts(files)
-            self._fail_start(live, task, _START_FAILED_CODE, f"the task could not be started: {exc}")
+            reason = f"the task could not be started: {exc}"
+            if getattr(exc, "errno", None) in _PASSING_ERRORS:
+                self._loop.call_later(_SHORT_OF_S, self._fail_start, live, task, _SHORT_OF_CODE, reason)
+            else:
+                self._fail_start(live, task, _START_FAILED_CODE, reason)
             return
         task.launched_ms = now_ms()
         task.sub_state = SubState.RUNNING
@@ -280,6 +303,8 @@ class Lifecycle:
         return running
 
     def _fail_start(self, live: LiveJob, task: TaskRecord, code: int, reason: str) -> None:
+        if live.secrets:
+            remove_scripts(self._home.task(task.pod_uid))
         self.pool.give_back(live.share, Request.of(live.role(task.key).resources), task.gpus)
         self.event(live, "Warning", "FailedStart", reason, task)
         task.outcome = Outcome(exit_code=code, diagnostics=reason)
@@ -301,6 +326,11 @@ class Lifecycle:
         """
         running = self.running[pod_uid]
         running.log.finish()
+        excess = self._executor.excess(pod_uid)
+        if excess is not None and running.ended_by is None:
+            running.ended_by = memory_outcome(code, excess)
+            note(running.files, f"[ERROR] OOMKilled: {excess_message(excess)}")
+            self.event(running.live, "Warning", "OOMKilled", excess_message(excess), running.record)
         names = running.live.output_names
         wanted = has_outputs(running.files.output, names)
         if wanted or has_entries(running.files.work):
@@ -316,15 +346,19 @@ class Lifecycle:
         files = running.files
         target = self._launcher.output_folder(running.live, running.record)
         complaints: list[str] = []
-        if names is not None:
+        is_kept = False
+        if names is not None and not os.path.exists(files.outputs_stored):
             try:
                 complaints = await asyncio.to_thread(store_outputs, files.work, files.output, names, target)
+                with open(files.outputs_stored, "wb"):
+                    pass  # a server that is killed now leaves the next one nothing to store, nor to miss
             except (OSError, RecursionError) as exc:  # a tree may be deeper than Python makes one
-                complaints = [f"outputs could not be stored: {exc}"]
+                is_kept = True
+                complaints = [f"outputs could not be stored, they stay in {files.folder}: {exc}"]
         for complaint in complaints:
             note(files, complaint)
             self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
-        for folder in (files.work, files.output):  # what was to be kept is on storage now
+        for folder in () if is_kept else (files.work, files.output):  # what was to be kept is on storage now
             await asyncio.to_thread(delete_tree, folder)
         self._task_over(running, code)
 
@@ -335,7 +369,7 @@ class Lifecycle:
         self.pool.give_back(live.share, running.request, task.gpus)
         self.revoke_token(running.token)
         if live.secrets:
-            forget_scripts(running.files)
+            remove_scripts(running.files)
         task.outcome = running.ended_by or outcome_of(user_code, running.log)
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()
@@ -467,9 +501,7 @@ class Lifecycle:
         self.waiting.discard(live)
         self.live.pop(record.id, None)
         if live.secrets:
-            self.forget_secrets(record)
-            for task in live.tasks.values():  # also of one that a crash kept from starting
-                forget_scripts(self._home.task(task.pod_uid))
+            self._store.after_commit(lambda: self.forget_secrets(record))
 
     def forget_secrets(self, job: JobRecord) -> None:
         """Remove the clear text of a job's secrets from the disk."""
@@ -494,11 +526,15 @@ class Lifecycle:
         )
 
 
-def forget_scripts(files: TaskFiles) -> None:
-    """Remove a task's scripts, which may hold secrets in clear text."""
-    with contextlib.suppress(FileNotFoundError):
+def remove_scripts(files: TaskFiles) -> None:
+    """Remove a task's scripts, which hold secrets; what happens to them must not hold up the task's end."""
+    try:
         for path in files.scripts():
             os.unlink(path)
+    except FileNotFoundError:  # the folder was never made, or somebody has removed it
+        return
+    except OSError as exc:
+        _log.error("scripts with secrets are left in %s: %s", files.folder, exc.strerror)
 
 
 def note(files: TaskFiles, line: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openpaisdk._files import replace_file, sync_entries
 from openpaisdk.constants import EXTRAS_KEY
 from openpaisdk.local.home import TaskFiles
 from openpaisdk.local.jobs.admission import Request, largest, share_of, total
@@ -131,6 +132,17 @@ def masked(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != "secrets"}
+
+
+def save_secrets(path: str, secrets: Mapping[str, Any]) -> None:
+    """Bring a job's secrets to the disk, where they must be before the job is.
+
+    Raises:
+        ConfigError: They cannot be written.
+        OSError: Their folder cannot be synced.
+    """
+    replace_file(path, json.dumps(secrets, default=str).encode(), mode=0o600)
+    sync_entries(path)
 
 
 def load_secrets(path: str) -> dict[str, Any]:
