@@ -30,9 +30,11 @@ class LocalHome:
         self.cache = os.path.join(self.folder, "cache")
 
     def make(self) -> None:
-        """Make the folders that are not there yet."""
+        """Make the folders that are not there yet, and close those that others could open."""
         for folder in (self.folder, self.storage, self.tasks, self.secrets, self.cache):
             os.makedirs(folder, mode=0o700, exist_ok=True)
+            if os.stat(folder).st_mode & 0o077:
+                os.chmod(folder, 0o700)
 
     def task(self, pod_uid: str) -> TaskFiles:
         """Return the names of the files of one task attempt."""

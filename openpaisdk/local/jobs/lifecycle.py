@@ -13,7 +13,6 @@ import errno
 import logging
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Sequence
 
@@ -68,6 +67,7 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
+from openpaisdk.local.removal import delete_tree
 from openpaisdk.spec.ports import task_ports
 
 WAIT_WORTH_TELLING_S = 1.0
@@ -366,14 +366,14 @@ class Lifecycle:
         if names is not None:
             try:
                 complaints = await asyncio.to_thread(_store_once, files, names, target)
-            except OSError as exc:
+            except (OSError, RecursionError) as exc:  # a tree may be deeper than Python makes one
                 is_kept = True
                 complaints = [f"outputs could not be stored, they stay in {files.folder}: {exc}"]
         for complaint in complaints:
             note(files, complaint)
             self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
         for folder in () if is_kept else (files.work, files.output):  # what was to be kept is on storage now
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(delete_tree, folder)
         self._task_over(running, code)
 
     def _task_over(self, running: RunningTask, user_code: int | None) -> None:
