@@ -169,7 +169,7 @@ def test_what_a_task_left_while_no_server_ran_is_ended_by_the_next(
 
     async def second() -> None:
         gate.touch()
-        await until(lambda: any(Path(home.tasks).glob("*/exit")))
+        await until(lambda: any(note.read_text().strip() for note in Path(home.tasks).glob("*/exit")))
         assert alive(notes)
         async with cluster(home) as scheduler:
             assert (await end_of(scheduler, "j")).state is JobState.SUCCEEDED
