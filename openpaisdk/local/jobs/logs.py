@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from openpaisdk.local.home import TaskFiles
-from openpaisdk.local.jobs.holes import give_back
+from openpaisdk.local.jobs.holes import give_back_aside
 from openpaisdk.local.jobs.merge_order import PART_BYTES, MergeOrder, file_size
 
 STREAMS = ("stdout", "stderr")
@@ -99,7 +99,7 @@ class TaskLog:
                 self._begins[stream] = begin
                 self._merged_begin = max(self._merged_begin, self._order.begin_of(stream, begin))
                 if not self.ended:
-                    give_back(self._paths[stream], begin)
+                    give_back_aside(self._paths[stream], begin)
 
     def _last_begin(self, size: int) -> int:
         """Return where the last part of a stream begins; a full one is the last until there is more."""
