@@ -103,6 +103,16 @@ class TaskFiles:
         return self._path("memory-excess")
 
     @property
+    def init_log(self) -> str:
+        """What was done before the task was started."""
+        return self._path("init.log")
+
+    @property
+    def termination_log(self) -> str:
+        """What the runtime reports of a failure."""
+        return self._path("pai-termination-log")
+
+    @property
     def lock(self) -> str:
         """Locked as long as the task's supervisor lives."""
         return self._path("lock")

@@ -57,7 +57,7 @@ class PageRoutes:
             return self._let_in(request)
         if not self._is_known(request):
             return self._html(page.stranger_page(), 401)
-        jobs, _ = self._services.scheduler.jobs(JobQuery(limit=_LIST_LENGTH))
+        jobs = self._services.scheduler.jobs(JobQuery(limit=_LIST_LENGTH))
         return self._html(page.job_list_page(jobs, self._services.uri))
 
     async def job(self, request: Request) -> Response:

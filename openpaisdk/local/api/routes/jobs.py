@@ -84,7 +84,7 @@ class JobRoutes:
         """List jobs of all users."""
         identity = self._auth.any_token(request)
         query = parse_job_query(request.scope["query_string"])
-        jobs, total = self._scheduler.jobs(query, identity.user)
+        jobs, total = self._scheduler.page(query, identity.user)
         return JsonReply(replies.job_list(jobs, total))
 
     async def detail(self, request: Request) -> Response:
