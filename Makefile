@@ -61,8 +61,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Some of them: make bench NAMES="queue pages"
 bench: $(VENV)/.test
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(NAMES)
 
 chaos: $(VENV)/.test
 	OPENPAI_CHAOS_KILLS=200 $(BIN)/python -m pytest -s tests/chaos

@@ -17,6 +17,7 @@ import sys
 import traceback
 from typing import IO, Any
 
+from openpaisdk._files import read_json, replace_json
 from openpaisdk.errors import LocalClusterError, MissingExtraError, OpenPaiError, UsageError
 from openpaisdk.local.home import LocalHome
 from openpaisdk.spec.names import parse_memory_mb, parse_share
@@ -107,7 +108,14 @@ def _serve(options: argparse.Namespace, ready: _Ready) -> None:
         _become_only_server(home, lock)
         if not options.foreground:
             _detach(home, options.ready_fd)
-        settings = _settings(home, options)
+        before = read_json(home.config_file, default={})
+        settings = {**before, **_told(options)}
+
+        def tell(server: dict[str, Any]) -> None:
+            if settings != before:  # kept only when a server could start with them
+                replace_json(home.config_file, settings, mode=0o600)
+            ready.tell(server)
+
         try:
             from openpaisdk.local.server import run_server
         except ImportError as exc:
@@ -115,7 +123,7 @@ def _serve(options: argparse.Namespace, ready: _Ready) -> None:
                 raise MissingExtraError("the embedded cluster", extra="local") from exc
             raise
         try:
-            run_server(home, settings, ready.tell)
+            run_server(home, settings, tell)
         except OSError as exc:
             if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise
@@ -167,14 +175,12 @@ def _detach(home: LocalHome, ready_fd: int | None) -> None:
         os.set_inheritable(ready_fd, False)
 
 
-def _settings(home: LocalHome, options: argparse.Namespace) -> dict[str, Any]:
-    """Return what the server was told, now or, for what was left out, when it was last started.
+def _told(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the command line has; those left out stay as they were at the last start.
 
     Raises:
         UsageError: An amount makes no sense.
     """
-    from openpaisdk._files import read_json, replace_json
-
     told: dict[str, Any] = {}
     for name in ("port", "cpu", "gpu"):
         value = getattr(options, name)
@@ -190,8 +196,4 @@ def _settings(home: LocalHome, options: argparse.Namespace) -> dict[str, Any]:
         told["virtual_clusters"] = {
             name: list(amounts) for name, amounts in (parse_share(text) for text in options.vc if text)
         }
-    before = read_json(home.config_file, default={})
-    settings = {**before, **told}
-    if settings != before:
-        replace_json(home.config_file, settings, mode=0o600)
-    return settings
+    return told

@@ -25,6 +25,8 @@ class LocalHome:
         self.storage = os.path.join(self.folder, "storage")
         self.tasks = os.path.join(self.folder, "tasks")
         self.secrets = os.path.join(self.folder, "secrets")
+        self.groups_file = os.path.join(self.folder, "cgroups")
+        """Where control groups of tasks were made."""
         self.cache = os.path.join(self.folder, "cache")
 
     def make(self) -> None:
@@ -92,6 +94,11 @@ class TaskFiles:
     @property
     def runtime_log(self) -> str:
         return self._path("runtime.log")
+
+    @property
+    def excess(self) -> str:
+        """Written when the task is ended for its memory: how much it held and might have held."""
+        return self._path("memory-excess")
 
     @property
     def lock(self) -> str:

@@ -46,7 +46,7 @@ from openpaisdk.local.jobs.machine import (
     TaskKey,
     step,
 )
-from openpaisdk.local.jobs.outcomes import ended_outcome, outcome_of
+from openpaisdk.local.jobs.outcomes import ended_outcome, excess_message, memory_outcome, outcome_of
 from openpaisdk.local.jobs.outputs import has_entries, has_outputs, store_outputs
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.jobs.waiting import WaitingJobs
@@ -326,6 +326,11 @@ class Lifecycle:
         """
         running = self.running[pod_uid]
         running.log.finish()
+        excess = self._executor.excess(pod_uid)
+        if excess is not None and running.ended_by is None:
+            running.ended_by = memory_outcome(code, excess)
+            note(running.files, f"[ERROR] OOMKilled: {excess_message(excess)}")
+            self.event(running.live, "Warning", "OOMKilled", excess_message(excess), running.record)
         names = running.live.output_names
         wanted = has_outputs(running.files.output, names)
         if wanted or has_entries(running.files.work):

@@ -6,11 +6,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from openpaisdk.local.jobs.executors.memory import MB, Excess
 from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.records import PREEMPTED_CODE, Outcome
 from openpaisdk.spec.exit_codes import task_exit_code
 
 LOST_CODE = -1001
+MEMORY_CODE = -1200
+_KILLED_CODE = 137
 KILLED = "Stop to complete current FrameworkAttempt"
 PREEMPTED = "Preempted to make room for a job of higher priority"
 _LOG_TAIL_BYTES = 10 * 1024 * 1024
@@ -22,6 +25,28 @@ def ended_outcome(exit_code: int) -> Outcome:
     """Return the outcome of a task that was ended from outside: with its job's attempt, or to make room."""
     diagnostics = PREEMPTED if exit_code == PREEMPTED_CODE else KILLED
     return Outcome(exit_code=exit_code, diagnostics=diagnostics)
+
+
+def memory_outcome(user_code: int | None, excess: Excess) -> Outcome:
+    """Return the outcome of a task that was ended because it held more memory than it asked for."""
+    return Outcome(
+        exit_code=MEMORY_CODE,
+        diagnostics=(
+            "Pod failed: PodPattern matched:\n"
+            "containers:\n"
+            "  - name: app\n"
+            "    reason: OOMKilled\n"
+            f"    message: {json.dumps(excess_message(excess))}\n"
+            f"    code: {_KILLED_CODE}\n"
+        ),
+        user_exit_code=user_code,
+    )
+
+
+def excess_message(excess: Excess) -> str:
+    """Return how much memory a task held, and how much it had asked for."""
+    used, limit = excess.used_bytes / MB, excess.limit_bytes / MB
+    return f"the task held {used:.0f} MB of memory; it asked for {limit:.0f} MB (memoryMB)"
 
 
 def outcome_of(user_code: int | None, log: TaskLog) -> Outcome:

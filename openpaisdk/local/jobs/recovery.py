@@ -62,6 +62,7 @@ class Recovery:
         """Take up every job that is not over, oldest first."""
         for record in self._store.open_jobs():
             self._take_up(record)
+        self._executor.sweep()
         self._remove_stale_secrets()
 
     def _remove_stale_secrets(self) -> None:
@@ -155,7 +156,7 @@ class Recovery:
         token = _read_token(self._home.task(task.pod_uid).token)
         self._lifecycle.restore_token(token)
         self._lifecycle.track(live, task, token)
-        task.pid = self._executor.adopt(task.pod_uid)
+        task.pid = self._executor.adopt(task.pod_uid, memory_mb=resources.memory_mb)
         self._store.save_task(task)
         if kill:
             self._lifecycle.kill(task)

@@ -192,9 +192,11 @@ class Scheduler:
         """Return a job, or ``None``."""
         return self.store.job(user, name)
 
-    def jobs(self, query: JobQuery) -> tuple[list[JobRecord], int | None]:
-        """Return a page of jobs, and how many there are in all when the query asks for it."""
-        return self.store.jobs(query)
+    def jobs(self, query: JobQuery, reader: str = "") -> tuple[list[JobRecord], int | None]:
+        """Return a page of jobs, and how many there are in all when the query asks for it; a page goes on
+        where the ``reader``'s page before it ended.
+        """
+        return self.store.jobs(query, reader)
 
     def attempt(self, job: JobRecord, attempt_id: int) -> AttemptRecord | None:
         """Return one attempt of a job, or ``None``."""

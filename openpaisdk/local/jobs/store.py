@@ -27,23 +27,23 @@ from typing import Any
 from openpaisdk._files import sync_entries
 from openpaisdk.errors import JobExistsError, LocalClusterError
 from openpaisdk.local.databases import damage_of, is_damage, mark_damaged
+from openpaisdk.local.jobs.pages import Pages
 from openpaisdk.local.jobs.rows import (
     ATTEMPT_COLUMNS,
     JOB_COLUMNS,
+    JOB_STATEMENT,
     TASK_COLUMNS,
     attempt_of,
     attempt_values,
-    conditions_of,
-    job_of,
     job_values,
     job_with_outcome_of,
-    order_of,
     task_of,
     task_values,
 )
+from openpaisdk.local.jobs.totals import Totals
 from openpaisdk.local.records import AttemptRecord, EventRecord, JobQuery, JobRecord, TaskRecord
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MEMORY = ":memory:"
 _RETRY_INTERVAL_S = 1.0
 _log = logging.getLogger("openpaisdk.local")
@@ -83,6 +83,15 @@ CREATE TABLE events (
 CREATE INDEX events_by_job ON events (job_id, id);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_UPGRADES = {
+    # Lists by virtual cluster, of a user by state, and by the moment of completion (see pages.py).
+    1: """
+CREATE INDEX jobs_by_virtual_cluster ON jobs (virtual_cluster, id);
+CREATE INDEX jobs_by_user_and_state ON jobs (user, state, id);
+CREATE INDEX jobs_by_completion ON jobs (coalesce(completed_ms, 9223372036854775807), id);
+""",
+}
+"""What makes each version of the format the next one; a new file is version 1 and all of these."""
 
 
 class JobStore:
@@ -114,6 +123,8 @@ class JobStore:
         self._log: int | None = None
         self._log_is_doubtful = False
         self._closed = False
+        self._pages = Pages(self._read)
+        self._totals = Totals(self._read)
         try:
             self._connection = self._open()
         except (sqlite3.DatabaseError, OSError) as exc:
@@ -134,10 +145,11 @@ class JobStore:
             # Searches mind the case, as in the real server's database (rest-api-v2 §5.2).
             connection.execute("PRAGMA case_sensitive_like=ON")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
-            elif version != SCHEMA_VERSION:
+            if version > SCHEMA_VERSION:
                 raise sqlite3.DatabaseError(f"its format is {version}, this program writes {SCHEMA_VERSION}")
+            if version < SCHEMA_VERSION:
+                steps = "".join({0: _SCHEMA, **_UPGRADES}[step] for step in range(version, SCHEMA_VERSION))
+                connection.executescript(f"BEGIN;{steps}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
         except BaseException:
             connection.close()
             raise
@@ -187,6 +199,8 @@ class JobStore:
             # nothing stays, so that it cannot come into being after its sender was told that it failed.
             kept = {key: entry for key, entry in pending.items() if key[1] not in new}
             self._pending = {**kept, **self._pending}
+            for job_id in new:
+                self._totals.forget(job_id)
             self._after_commit = done + self._after_commit
             self._settle(waiters, self._write_error(exc))
             self._flush_later(exc)
@@ -321,14 +335,16 @@ class JobStore:
         """Remove a new job that could not be made durable; its name is free again."""
         self._pending = {key: entry for key, entry in self._pending.items() if key[1] != job_id}
         self._new.pop(job_id, None)
+        self._totals.forget(job_id)
         for table, column in (("jobs", "id"), ("documents", "job_id"), ("events", "job_id")):
             self._write((f"withdrawn {table}", job_id), f"DELETE FROM {table} WHERE {column} = ?", (job_id,))
 
     def save_job(self, job: JobRecord) -> None:
         """Write the job as it is now."""
+        self._totals.note(job)
         self._write(
             ("jobs", job.id),
-            "INSERT OR REPLACE INTO jobs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            JOB_STATEMENT,
             job_values(job),
         )
 
@@ -428,21 +444,19 @@ class JobStore:
         rows = self._read(f"SELECT {JOB_COLUMNS}, outcome FROM jobs WHERE completed_ms IS NULL ORDER BY id")
         return [job_with_outcome_of(row) for row in rows]
 
-    def jobs(self, query: JobQuery) -> tuple[list[JobRecord], int | None]:
-        """Return the jobs of a query, and how many there are without paging when the query asks for it."""
-        where, values = conditions_of(query)
-        rows = self._read(
-            f"SELECT {JOB_COLUMNS} FROM jobs{where} ORDER BY {order_of(query)} LIMIT ? OFFSET ?",
-            (*values, query.limit, query.offset),
-        )
-        total = None
-        if query.with_total_count:
-            ((total,),) = self._read(f"SELECT count(*) FROM jobs{where}", values)
-        return [job_of(row) for row in rows], total
+    def jobs(self, query: JobQuery, reader: str = "") -> tuple[list[JobRecord], int | None]:
+        """Return the jobs of a query, and how many there are without paging when the query asks for it.
+
+        Args:
+            query: Which jobs, and which page of them.
+            reader: Who reads: a page goes on where this reader's page before it ended.
+        """
+        jobs = self._pages.page(query, reader)
+        return jobs, self._totals.of(query) if query.with_total_count else None
 
     def counts_by_state(self) -> dict[str, int]:
         """Return how many jobs are in each state."""
-        return dict(self._read("SELECT state, count(*) FROM jobs GROUP BY state"))
+        return self._totals.by_state()
 
     def document(self, job_id: int) -> dict[str, Any]:
         """Return the document of a job, its secrets masked."""

@@ -96,5 +96,5 @@ class PageRoutes:
                 continue
             size = log.size("all")
             start = max(0, size - _LOG_BYTES)
-            text = log.read("all", start, size - start).decode("utf-8", "replace")
+            text = log.tail("all", _LOG_BYTES).decode("utf-8", "replace")
             yield page.LogEnd(title=f"{task.role}-{task.index}", text=text, cut=start > 0)

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from openpaisdk.errors import JobExistsError, LocalClusterError
-from openpaisdk.local.jobs.store import JobStore
+from openpaisdk.local.jobs.store import SCHEMA_VERSION, JobStore
 from openpaisdk.local.records import (
     AttemptRecord,
     EventRecord,
@@ -24,6 +26,8 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 @pytest.fixture
@@ -133,7 +137,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
         pytest.param({"limit": 1, "offset": 1}, ["b"], id="page"),
         pytest.param({"order_by": "jobName", "descending": False}, ["a", "b", "c"], id="by-name"),
         pytest.param({"order_by": "completionTime"}, ["b", "a", "c"], id="open-ones-first"),
-        pytest.param({"order_by": "completionTime", "descending": False}, ["c", "b", "a"], id="open-last"),
+        pytest.param({"order_by": "completionTime", "descending": False}, ["c", "a", "b"], id="open-last"),
     ],
 )
 def test_lists(store: JobStore, query: dict[str, object], expected: list[str]) -> None:
@@ -148,6 +152,118 @@ def test_the_total_counts_all_pages(store: JobStore) -> None:
         add(store, f"j{number}")
     page, total = store.jobs(JobQuery(limit=2, with_total_count=True))
     assert (len(page), total) == (2, 5)
+
+
+@pytest.mark.parametrize("order_by", ["submissionTime", "jobName", "completionTime", "jobPriority", "state"])
+@pytest.mark.parametrize("descending", [True, False])
+def test_pages_in_order_show_every_job_once_also_when_jobs_come_in_between(
+    store: JobStore, order_by: str, descending: bool
+) -> None:
+    for number in range(20):
+        over = {"completed_ms": number // 3, "sub_state": SubState.COMPLETED, "outcome": Outcome(exit_code=0)}
+        priority = ("prod", None, "test")[number % 3]
+        add(store, f"j{number:02}", priority=priority, **(over if number % 2 else {}))
+    asked = {"order_by": order_by, "descending": descending, "limit": 3}
+    expected = names(store, **{**asked, "limit": 100})
+    seen: list[str] = []
+    while len(seen) < 20:
+        page = names(store, **asked, offset=len(seen))
+        assert page
+        seen += page
+        if descending and order_by == "submissionTime":
+            add(store, f"later{len(seen)}")
+    assert seen == expected
+
+
+def test_a_page_that_does_not_follow_is_counted_out(store: JobStore) -> None:
+    for number in range(10):
+        add(store, f"j{number}")
+    assert names(store, limit=2, offset=6) == ["j3", "j2"]
+    names(store, limit=4)
+    add(store, "later")
+    assert names(store, limit=2, offset=4) == ["j5", "j4"]
+    assert names(store, limit=2, offset=5) == ["j5", "j4"]
+
+
+def test_readers_have_pages_of_their_own(store: JobStore) -> None:
+    for number in range(4):
+        add(store, f"j{number}")
+
+    def page(reader: str, offset: int) -> list[str]:
+        return [job.name for job in store.jobs(JobQuery(limit=2, offset=offset), reader)[0]]
+
+    assert page("alice", 0) == ["j3", "j2"]
+    add(store, "later")
+    assert page("bob", 0) == ["later", "j3"]
+    assert page("alice", 2) == ["j1", "j0"]
+    assert page("bob", 2) == ["j2", "j1"]
+
+
+def test_pages_are_read_by_an_index_at_any_depth(store: JobStore) -> None:
+    for number in range(9):
+        add(store, f"j{number}")
+    statements: list[str] = []
+    store._connection.set_trace_callback(statements.append)
+    for query in (
+        {},
+        {"users": ("alice",)},
+        {"states": ("WAITING",)},
+        {"virtual_clusters": ("default",)},
+        {"users": ("alice",), "states": ("WAITING",)},
+        {"order_by": "completionTime"},
+        {"order_by": "completionTime", "descending": False},
+    ):
+        for offset in (0, 3, 6):
+            names(store, **query, limit=3, offset=offset)
+    store._connection.set_trace_callback(None)
+    assert len(statements) == 21
+    for number, statement in enumerate(statements):
+        plan = " ".join(row[3] for row in store._connection.execute(f"EXPLAIN QUERY PLAN {statement}"))
+        assert "OFFSET" not in statement
+        assert "TEMP B-TREE" not in plan, statement
+        if number % 3:  # a first page may begin at the end of the table itself
+            assert "SCAN" not in plan, statement
+
+
+def test_totals_follow_the_jobs(store: JobStore) -> None:
+    def total(**query: object) -> int | None:
+        return store.jobs(JobQuery(limit=1, with_total_count=True, **query))[1]  # type: ignore[arg-type]
+
+    first, second = add(store, "first"), add(store, "second", virtual_cluster="team")
+    assert (total(), total(users=("bob",)), total(states=("WAITING",))) == (2, 0, 2)
+    third = add(store, "third", user="bob")
+    first.sub_state = SubState.RUNNING
+    store.save_job(first)
+    second.sub_state, second.outcome, second.completed_ms = SubState.COMPLETED, Outcome(exit_code=0), 5
+    store.save_job(second)
+    second.tags = ("t",)
+    store.save_job(second)
+    assert (total(), total(users=("bob", "alice")), total(virtual_clusters=("team",))) == (3, 3, 1)
+    assert store.counts_by_state() == {"RUNNING": 1, "SUCCEEDED": 1, "WAITING": 1}
+    assert total(tags_contain=("t",)) == total(keyword="con") == 1
+    store.withdraw_job(third.id)
+    assert total() == 2
+
+
+def test_a_database_of_the_first_format_opens_with_all_its_jobs(tmp_path: Path) -> None:
+    path = str(tmp_path / "cluster.db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript((FIXTURES / "cluster-format-1.sql").read_text())
+    for _ in range(2):
+        store = JobStore(path)
+        if store.job("alice", "new") is None:
+            add(store, "new")
+        assert names(store, order_by="completionTime") == ["new", "waiting", "old"]
+        assert [store.document(job.id)["name"] for job in store.open_jobs()] == ["waiting", "new"]
+        store.close()
+
+
+def test_a_database_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "cluster.db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    with pytest.raises(LocalClusterError, match=f"its format is {SCHEMA_VERSION + 1}"):
+        JobStore(path)
 
 
 def test_nothing_of_a_submission_that_cannot_be_written_is_kept(store: JobStore) -> None:

@@ -81,9 +81,9 @@ class JobRoutes:
     # --- look ----------------------------------------------------------------------------------
     async def list_jobs(self, request: Request) -> Response:
         """List jobs of all users."""
-        self._auth.any_token(request)
+        identity = self._auth.any_token(request)
         query = parse_job_query(request.scope["query_string"])
-        jobs, total = self._scheduler.jobs(query)
+        jobs, total = self._scheduler.jobs(query, identity.user)
         return JsonReply(replies.job_list(jobs, total))
 
     async def detail(self, request: Request) -> Response:
