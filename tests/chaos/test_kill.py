@@ -26,6 +26,7 @@ from openpaisdk.engine import Engine
 from openpaisdk.errors import ClusterConnectionError, ClusterError, LocalClusterError
 from openpaisdk.job import Job
 from tests.chaos.load import SECRET, Plan, make_plans
+from tests.processes import server_pids, task_pids
 
 pytestmark = pytest.mark.integration
 KILLS = int(os.environ.get("OPENPAI_CHAOS_KILLS", "20"))
@@ -47,28 +48,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def cluster(home: Path) -> Cluster:
     Engine().process(["local", "start", "--cpu", "6"])
     return Cluster.from_alias("local")
-
-
-def server_pids(home: Path) -> list[int]:
-    """Return the servers of this home, also one that is only just starting."""
-    found = []
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0") if name.isdigit() else []
-            if b"openpaisdk.local" in words and str(home).encode() in words:
-                found.append(int(name))
-    return found
-
-
-def task_pids(home: Path) -> list[int]:
-    """Return the processes of tasks, which have a folder of this home in their environment."""
-    marker = f"={home}/tasks/".encode()
-    found = []
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            if name.isdigit() and marker in Path(f"/proc/{name}/environ").read_bytes():
-                found.append(int(name))
-    return found
 
 
 def kill_servers(home: Path) -> None:

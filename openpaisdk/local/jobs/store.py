@@ -322,13 +322,10 @@ class JobStore:
             raise JobExistsError(
                 f"job {job.framework} already exists", hint="choose another name: names are never free again"
             )
+        text = json.dumps(document, ensure_ascii=False)
         job.id = job.id or self.next_id()
         self._new[job.id] = (job.user, job.name)
-        self._write(
-            ("documents", job.id),
-            "INSERT INTO documents VALUES (?, ?)",
-            (job.id, json.dumps(document, ensure_ascii=False)),
-        )
+        self._write(("documents", job.id), "INSERT INTO documents VALUES (?, ?)", (job.id, text))
         self.save_job(job)
 
     def withdraw_job(self, job_id: int) -> None:
