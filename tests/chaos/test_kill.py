@@ -31,6 +31,7 @@ from tests.processes import server_pids, task_pids
 pytestmark = pytest.mark.integration
 KILLS = int(os.environ.get("OPENPAI_CHAOS_KILLS", "20"))
 SEED = int(os.environ.get("OPENPAI_CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+SUBMITTERS = 6
 OPEN_JOBS_MAX = 25
 """Jobs that are not over while the load lasts: so many that there is a queue, so few that the end comes."""
 DEADLINE_S = 300 + 6 * KILLS
@@ -91,7 +92,7 @@ class Load:
         self.followed: dict[str, str] = {}
         self.failures: list[BaseException] = []
         self._threads: list[threading.Thread] = []
-        for _ in range(3):
+        for _ in range(SUBMITTERS):
             self._run(self._submit_all)
 
     def _run(self, work: Callable[..., None], *arguments: Any) -> None:
