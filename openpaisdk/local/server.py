@@ -24,6 +24,7 @@ from openpaisdk.constants import VERSION
 from openpaisdk.errors import ConfigError, LocalClusterError
 from openpaisdk.local.access.users import AccountStore
 from openpaisdk.local.app import build_app
+from openpaisdk.local.connections import BoundedProtocol
 from openpaisdk.local.databases import damage_of, is_small, put_aside
 from openpaisdk.local.hardware import usable_cpus, usable_memory_mb, visible_gpus
 from openpaisdk.local.home import LocalHome
@@ -122,8 +123,10 @@ def http_server(app: ASGIApp) -> QuietServer:
     config = uvicorn.Config(
         app,
         log_config=None,
+        log_level="error",  # anybody could fill the log with warnings
         access_log=False,
         lifespan="off",
+        http=BoundedProtocol,
         ws="none",
         server_header=False,
         date_header=False,

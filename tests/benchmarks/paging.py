@@ -65,7 +65,7 @@ def _follow(store: JobStore, query: dict[str, tuple[str, ...]]) -> list[float]:
     for offset in itertools.count(0, LIMIT):
         asked = JobQuery(**query, offset=offset, limit=LIMIT)  # type: ignore[arg-type]
         begin = time.perf_counter()
-        jobs, _ = store.jobs(asked, "reader")
+        jobs, _ = store.page(asked, "reader")
         taken.append(time.perf_counter() - begin)
         if len(jobs) < LIMIT:
             return taken[:-1]

@@ -138,12 +138,13 @@ class ResetLocal(Command):
             )
         if os.path.isdir(folder):
             _end_everything(context)
-            import shutil
+            from openpaisdk.local.removal import delete_tree
 
-            try:
-                shutil.rmtree(folder)
-            except OSError as exc:
-                raise LocalClusterError(f"cannot delete {exc.filename!r}: {exc.strerror}") from exc
+            delete_tree(folder)
+            if os.path.lexists(folder):
+                raise LocalClusterError(
+                    f"not all of {folder!r} could be deleted", hint=f"rm -r {folder} says why"
+                )
         return embedded.status()
 
 

@@ -13,7 +13,6 @@ import errno
 import logging
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Sequence
 
@@ -21,7 +20,7 @@ from openpaisdk.errors import OpenPaiError, SpecError
 from openpaisdk.local.home import LocalHome, TaskFiles
 from openpaisdk.local.jobs.admission import Pool, Request
 from openpaisdk.local.jobs.allocation import Allocator, Victim
-from openpaisdk.local.jobs.executors.process import ProcessExecutor
+from openpaisdk.local.jobs.executors.process import ProcessExecutor, write_private
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.live import LiveJob, RunningTask
 from openpaisdk.local.jobs.logs import TaskLog
@@ -46,7 +45,13 @@ from openpaisdk.local.jobs.machine import (
     TaskKey,
     step,
 )
-from openpaisdk.local.jobs.outcomes import ended_outcome, excess_message, memory_outcome, outcome_of
+from openpaisdk.local.jobs.outcomes import (
+    ended_outcome,
+    excess_message,
+    memory_outcome,
+    outcome_of,
+    termination_message,
+)
 from openpaisdk.local.jobs.outputs import has_entries, has_outputs, store_outputs
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.jobs.waiting import WaitingJobs
@@ -62,6 +67,7 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
+from openpaisdk.local.removal import delete_tree
 from openpaisdk.spec.ports import task_ports
 
 WAIT_WORTH_TELLING_S = 1.0
@@ -70,6 +76,7 @@ _log = logging.getLogger("openpaisdk.local")
 GRACE_S = 10.0
 """How long the processes of a stopped task have between SIGTERM and SIGKILL."""
 IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this machine"
+SHM_NOTE = "is not held: /dev/shm is the machine's own, and what is in it counts as memory of the task"
 _PORT_CONFLICT_CODE = 253
 _START_FAILED_CODE = -310
 _PASSING_ERRORS = (
@@ -260,14 +267,14 @@ class Lifecycle:
         try:
             self._executor.make_folder(task.pod_uid)
             token = self.issue_token(live.record.user, self._launcher.job_folder(live))
-            note(files, f"image {live.role(task.key).docker_image_uri!r} {IMAGE_NOTE}")
+            self._note_start(live, task, files)
             task.pid = self._executor.start(self._launcher.launch(live, task, files, token))
         except SpecError as exc:
-            self.revoke_token(token)
+            self._forget_access(live, files, token)
             self._fail_start(live, task, _PLUGIN_FAILED_CODE, str(exc))
             return
         except (OSError, OpenPaiError) as exc:
-            self.revoke_token(token)
+            self._forget_access(live, files, token)
             reason = f"the task could not be started: {exc}"
             if getattr(exc, "errno", None) in _PASSING_ERRORS:
                 self._loop.call_later(_SHORT_OF_S, self._fail_start, live, task, _SHORT_OF_CODE, reason)
@@ -279,6 +286,15 @@ class Lifecycle:
         self._store.save_task(task)
         self.mark_running(live, task.launched_ms)
         self.track(live, task, token)
+
+    def _note_start(self, live: LiveJob, task: TaskRecord, files: TaskFiles) -> None:
+        role = live.role(task.key)
+        lines = [f"image {role.docker_image_uri!r} {IMAGE_NOTE}"]
+        if role.resources.declared_shm_mb > 0:
+            lines.append(f"shmMB {role.resources.declared_shm_mb} {SHM_NOTE}")
+        note(files, *lines)
+        ports = ", ".join(f"{label} {number}" for label, numbers in task.ports.items() for number in numbers)
+        note(files, f"ports are free: {ports}", *lines, path=files.init_log)
 
     def mark_running(self, live: LiveJob, now: int) -> None:
         """Note that a task of the job runs."""
@@ -350,14 +366,14 @@ class Lifecycle:
         if names is not None:
             try:
                 complaints = await asyncio.to_thread(_store_once, files, names, target)
-            except OSError as exc:
+            except (OSError, RecursionError) as exc:  # a tree may be deeper than Python makes one
                 is_kept = True
                 complaints = [f"outputs could not be stored, they stay in {files.folder}: {exc}"]
         for complaint in complaints:
             note(files, complaint)
             self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
         for folder in () if is_kept else (files.work, files.output):  # what was to be kept is on storage now
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(delete_tree, folder)
         self._task_over(running, code)
 
     def _task_over(self, running: RunningTask, user_code: int | None) -> None:
@@ -365,12 +381,22 @@ class Lifecycle:
         del self.running[task.pod_uid]
         self._idle.set()
         self.pool.give_back(live.share, running.request, task.gpus)
-        self.revoke_token(running.token)
-        if live.secrets:
-            remove_scripts(running.files)
+        self._forget_access(live, running.files, running.token)
         task.outcome = running.ended_by or outcome_of(user_code, running.log)
+        if task.outcome.runtime is not None:
+            with contextlib.suppress(OSError):
+                write_private(running.files.termination_log, termination_message(task.outcome.runtime))
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()
+
+    def _forget_access(self, live: LiveJob, files: TaskFiles, token: str) -> None:
+        """End what a task attempt could do and remove what it could know."""
+        self.revoke_token(token)
+        if token:
+            with contextlib.suppress(OSError):  # the task may have removed it itself
+                os.unlink(files.token)
+        if live.secrets:
+            remove_scripts(files)
 
     def _complete_task(self, live: LiveJob, action: CompleteTask) -> None:
         task = live.tasks[action.key]
@@ -544,11 +570,13 @@ def remove_scripts(files: TaskFiles) -> None:
         _log.error("scripts with secrets are left in %s: %s", files.folder, exc.strerror)
 
 
-def note(files: TaskFiles, line: str) -> None:
-    """Add a line of the platform's to a task's runtime log, in its usual form (runtime-environment §5)."""
+def note(files: TaskFiles, *lines: str, path: str | None = None) -> None:
+    """Add lines of the platform's to a task's runtime log, or to another of its files, in their usual form
+    (runtime-environment §5).
+    """
     moment = time.strftime("%Y/%m/%d %H:%M:%S")
-    with contextlib.suppress(OSError), open(files.runtime_log, "a", encoding="utf-8") as file:
-        file.write(f"[{moment}] [openpai-runtime] {line}\n")
+    with contextlib.suppress(OSError), open(path or files.runtime_log, "a", encoding="utf-8") as file:
+        file.writelines(f"[{moment}] [openpai-runtime] {line}\n" for line in lines)
 
 
 def now_ms() -> int:

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from openpaisdk.local.jobs.rows import JOB_COLUMNS, conditions_of, job_of
-from openpaisdk.local.records import JobQuery, JobRecord
+from openpaisdk.local.jobs.rows import JOB_COLUMNS, conditions_of
+from openpaisdk.local.records import JobQuery, JobRow
 
 BOOKMARKS_MAX = 1024
 BOOKMARK_LIFETIME_S = 600.0
@@ -51,14 +51,14 @@ class Pages:
         self._clock = clock
         self._bookmarks: OrderedDict[tuple[Any, ...], tuple[float, _Place]] = OrderedDict()
 
-    def page(self, query: JobQuery, reader: str) -> list[JobRecord]:
+    def page(self, query: JobQuery, reader: str) -> list[JobRow]:
         """Return the jobs of one page; ``reader`` tells apart whose pages follow each other."""
         where, values = conditions_of(query)
         column = _ORDERS.get(query.order_by, "id")
         direction, beyond = ("DESC", "<") if query.descending else ("ASC", ">")
         order = f"id {direction}" if column == "id" else f"{column} {direction}, id {direction}"
         key = (reader, where, order, *values)
-        select = f"SELECT {JOB_COLUMNS}, {column} FROM jobs"
+        select = f"SELECT {JOB_COLUMNS}, state, {column} FROM jobs"
         place = self._take((*key, query.offset)) if query.offset else None
         if place is not None:
             behind, bounds = _behind(column, beyond, place)
@@ -73,7 +73,7 @@ class Pages:
             rows = self._read(f"{select}{where} ORDER BY {order} LIMIT ?", (*values, query.limit))
         if rows:
             self._put((*key, query.offset + len(rows)), (rows[-1][-1], rows[-1][0]))
-        return [job_of(row) for row in rows]
+        return list(map(JobRow._make, rows))
 
     def _take(self, key: tuple[Any, ...]) -> _Place | None:
         moment, place = self._bookmarks.get(key, (0.0, None))

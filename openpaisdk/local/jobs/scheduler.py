@@ -37,6 +37,7 @@ from openpaisdk.local.records import (
     EventRecord,
     JobQuery,
     JobRecord,
+    JobRow,
     Machine,
     SubState,
     TaskRecord,
@@ -192,11 +193,15 @@ class Scheduler:
         """Return a job, or ``None``."""
         return self.store.job(user, name)
 
-    def jobs(self, query: JobQuery, reader: str = "") -> tuple[list[JobRecord], int | None]:
+    def page(self, query: JobQuery, reader: str) -> tuple[list[JobRow], int | None]:
         """Return a page of jobs, and how many there are in all when the query asks for it; a page goes on
         where the ``reader``'s page before it ended.
         """
-        return self.store.jobs(query, reader)
+        return self.store.page(query, reader)
+
+    def jobs(self, query: JobQuery) -> list[JobRecord]:
+        """Return the jobs of a query."""
+        return self.store.jobs(query)
 
     def attempt(self, job: JobRecord, attempt_id: int) -> AttemptRecord | None:
         """Return one attempt of a job, or ``None``."""

@@ -35,13 +35,14 @@ from openpaisdk.local.jobs.rows import (
     TASK_COLUMNS,
     attempt_of,
     attempt_values,
+    job_of,
     job_values,
     job_with_outcome_of,
     task_of,
     task_values,
 )
 from openpaisdk.local.jobs.totals import Totals
-from openpaisdk.local.records import AttemptRecord, EventRecord, JobQuery, JobRecord, TaskRecord
+from openpaisdk.local.records import AttemptRecord, EventRecord, JobQuery, JobRecord, JobRow, TaskRecord
 
 SCHEMA_VERSION = 2
 MEMORY = ":memory:"
@@ -122,9 +123,9 @@ class JobStore:
         self._syncing: asyncio.Task[None] | None = None
         self._log: int | None = None
         self._log_is_doubtful = False
-        self._closed = False
         self._pages = Pages(self._read)
         self._totals = Totals(self._read)
+        self._closed = False
         try:
             self._connection = self._open()
         except (sqlite3.DatabaseError, OSError) as exc:
@@ -441,15 +442,19 @@ class JobStore:
         rows = self._read(f"SELECT {JOB_COLUMNS}, outcome FROM jobs WHERE completed_ms IS NULL ORDER BY id")
         return [job_with_outcome_of(row) for row in rows]
 
-    def jobs(self, query: JobQuery, reader: str = "") -> tuple[list[JobRecord], int | None]:
+    def page(self, query: JobQuery, reader: str = "") -> tuple[list[JobRow], int | None]:
         """Return the jobs of a query, and how many there are without paging when the query asks for it.
 
         Args:
             query: Which jobs, and which page of them.
             reader: Who reads: a page goes on where this reader's page before it ended.
         """
-        jobs = self._pages.page(query, reader)
-        return jobs, self._totals.of(query) if query.with_total_count else None
+        rows = self._pages.page(query, reader)
+        return rows, self._totals.of(query) if query.with_total_count else None
+
+    def jobs(self, query: JobQuery) -> list[JobRecord]:
+        """Return the jobs of a query, with no more of their outcomes than the codes."""
+        return [job_of(row) for row in self._pages.page(query, "")]
 
     def counts_by_state(self) -> dict[str, int]:
         """Return how many jobs are in each state."""

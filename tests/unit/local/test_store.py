@@ -49,7 +49,7 @@ def add(store: JobStore, name: str, **fields: object) -> JobRecord:
 
 
 def names(store: JobStore, **query: object) -> list[str]:
-    return [job.name for job in store.jobs(JobQuery(**query))[0]]  # type: ignore[arg-type]
+    return [job.name for job in store.page(JobQuery(**query))[0]]  # type: ignore[arg-type]
 
 
 def test_a_job_comes_back_as_it_was_stored(store: JobStore) -> None:
@@ -150,7 +150,7 @@ def test_lists(store: JobStore, query: dict[str, object], expected: list[str]) -
 def test_the_total_counts_all_pages(store: JobStore) -> None:
     for number in range(5):
         add(store, f"j{number}")
-    page, total = store.jobs(JobQuery(limit=2, with_total_count=True))
+    page, total = store.page(JobQuery(limit=2, with_total_count=True))
     assert (len(page), total) == (2, 5)
 
 
@@ -190,7 +190,7 @@ def test_readers_have_pages_of_their_own(store: JobStore) -> None:
         add(store, f"j{number}")
 
     def page(reader: str, offset: int) -> list[str]:
-        return [job.name for job in store.jobs(JobQuery(limit=2, offset=offset), reader)[0]]
+        return [job.name for job in store.page(JobQuery(limit=2, offset=offset), reader)[0]]
 
     assert page("alice", 0) == ["j3", "j2"]
     add(store, "later")
@@ -227,7 +227,7 @@ def test_pages_are_read_by_an_index_at_any_depth(store: JobStore) -> None:
 
 def test_totals_follow_the_jobs(store: JobStore) -> None:
     def total(**query: object) -> int | None:
-        return store.jobs(JobQuery(limit=1, with_total_count=True, **query))[1]  # type: ignore[arg-type]
+        return store.page(JobQuery(limit=1, with_total_count=True, **query))[1]  # type: ignore[arg-type]
 
     first, second = add(store, "first"), add(store, "second", virtual_cluster="team")
     assert (total(), total(users=("bob",)), total(states=("WAITING",))) == (2, 0, 2)
