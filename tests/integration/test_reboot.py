@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
+from openpaisdk.local.home import LocalHome
+from openpaisdk.local.jobs.executors.process import ProcessExecutor, Trace
 from tests.processes import lines_of, task_pids, until
 
 pytestmark = pytest.mark.integration
@@ -90,3 +95,21 @@ def test_secrets_of_jobs_that_are_over_do_not_outlast_a_crash(start_server, tmp_
         (home / "secrets" / name).write_text("{}")
     start_server()
     assert os.listdir(home / "secrets") == []
+
+
+def test_a_lock_that_a_dying_server_still_holds_is_waited_for(tmp_path) -> None:
+    home = LocalHome(str(tmp_path / "local"))
+    home.make()
+
+    async def scenario() -> None:
+        executor = ProcessExecutor(home, asyncio.get_running_loop())
+        files = executor.make_folder("pod")
+        lock = os.open(files.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        dying = threading.Timer(0.1, os.close, [lock])
+        dying.start()
+        assert executor.trace("pod") is Trace.NEVER_STARTED
+        dying.join()
+        executor.close()
+
+    asyncio.run(scenario())
