@@ -113,6 +113,7 @@ def test_a_database_of_a_newer_version_is_left_alone_and_the_server_does_not_sta
     start_server, database: Path
 ) -> None:
     connection = sqlite3.connect(database)
+    connection.execute("ALTER TABLE documents RENAME TO texts")
     connection.execute("PRAGMA user_version=99")
     connection.close()
     server = start_server()

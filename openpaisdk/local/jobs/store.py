@@ -260,6 +260,8 @@ class JobStore:
             except OSError as exc:
                 error = self._write_error(exc)
                 self._log_is_doubtful = True
+                waiters += self._unsynced  # behind the gap, whatever the next sync says
+                self._unsynced = []
             self._settle(waiters, error)
         self._syncing = None
 
@@ -388,7 +390,8 @@ class JobStore:
 
     def _note_damage(self, reason: str) -> None:
         _log.error("the database %s is damaged: %s", self.path, reason)
-        mark_damaged(self.path, reason)
+        with contextlib.suppress(OSError):  # on a full disk the next start finds it out anew
+            mark_damaged(self.path, reason)
         self.on_damage()
 
     async def look_through(self) -> None:
