@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import sqlite3
 import time
 from collections.abc import MutableMapping
 from email.utils import formatdate
@@ -143,6 +144,8 @@ def _reason(exc: Exception) -> str:
         return f"{exc.message} ({exc.hint})" if exc.hint else exc.message
     if isinstance(exc, OSError) and exc.errno in _DISK_ERRORS:
         return f"the disk of the embedded cluster cannot be written: {exc.strerror}"
+    if isinstance(exc, sqlite3.Error):
+        return f"a database of the embedded cluster cannot be used: {exc}"
     return "internal error"
 
 

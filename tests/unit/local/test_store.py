@@ -9,6 +9,7 @@ import errno
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -390,20 +391,35 @@ def test_the_entry_of_a_new_log_is_synced_before_the_first_answer(
 def test_a_job_whose_sync_failed_is_withdrawn_and_the_log_begun_anew(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_descriptor: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+    release = threading.Event()
+    real_sync = os.fdatasync
+    syncs: list[int] = []
+
+    def fail_first(descriptor: int) -> None:
+        syncs.append(descriptor)
+        if len(syncs) == 1:
+            release.wait(30)
+            raise OSError(errno.EIO, "Input/output error")
+        real_sync(descriptor)
 
     async def submit() -> None:
         kept = add(store, "kept")
         await store.durable()
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "fdatasync", fail)
-            lost = add(store, "lost")
-            with pytest.raises(LocalClusterError, match="Input/output error"):
-                await store.durable()
-            store.withdraw_job(lost.id)
+        monkeypatch.setattr(os, "fdatasync", fail_first)
+        lost = add(store, "lost")
+        waiting = asyncio.ensure_future(store.durable())
+        await asyncio.sleep(0)  # it asks
+        await asyncio.sleep(0)  # it is committed
+        behind = add(store, "behind")  # committed while the sync is about to fail: behind the gap
+        waiting_behind = asyncio.ensure_future(store.durable())
+        await asyncio.sleep(0)
         store.flush()
-        assert store.job("alice", "lost") is None
+        release.set()
+        results = await asyncio.gather(waiting, waiting_behind, return_exceptions=True)
+        assert ["Input/output error" in str(result) for result in results] == [True, True]
+        for job in (lost, behind):
+            store.withdraw_job(job.id)
+        store.flush()
         assert [job.id for job in store.open_jobs()] == [kept.id]
         assert not store._log_is_doubtful
 
