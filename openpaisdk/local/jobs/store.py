@@ -215,7 +215,10 @@ class JobStore:
         execute("BEGIN IMMEDIATE")
         try:
             for statement, values in statements:
-                execute(statement, values)
+                try:
+                    execute(statement, values)
+                except UnicodeEncodeError:  # half a surrogate pair, as JSON and names of files can have it
+                    execute(statement, [_storable(value) for value in values])
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -322,7 +325,7 @@ class JobStore:
         self._write(
             ("documents", job.id),
             "INSERT INTO documents VALUES (?, ?)",
-            (job.id, json.dumps(document, ensure_ascii=False)),
+            (job.id, json.dumps(document)),
         )
         self.save_job(job)
 
@@ -492,3 +495,7 @@ class JobStore:
 
 def _nothing() -> None:
     """Stand in for a listener that has not come yet."""
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
