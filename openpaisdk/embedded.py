@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
 from openpaisdk._files import home_folder, read_json
 from openpaisdk.constants import LOCAL_FOLDER, LOCAL_LOG_FILE, LOCAL_SERVER_FILE, VERSION
-from openpaisdk.errors import LocalClusterError, MissingExtraError
+from openpaisdk.errors import ConfigError, LocalClusterError, MissingExtraError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,13 +27,20 @@ _notices: list[str] = []
 def read_server_file(home: str | None = None) -> dict[str, Any] | None:
     """Return what the server wrote about itself, ``None`` when there was none; it may have ended since.
 
+    A damaged file counts as none: the next start writes it anew.
+
     Args:
         home: The folder of settings, by default ``$OPENPAI_HOME`` or ``~/.openpai``.
 
     Raises:
-        ConfigError: The file is damaged.
+        ConfigError: The file cannot be read.
     """
-    value = read_json(os.path.join(_folder(home), LOCAL_SERVER_FILE))
+    try:
+        value = read_json(os.path.join(_folder(home), LOCAL_SERVER_FILE))
+    except ConfigError as exc:
+        if not isinstance(exc.__cause__, ValueError):
+            raise
+        return None
     return value if isinstance(value, dict) and "uri" in value and "token" in value else None
 
 
@@ -182,6 +190,36 @@ def _wait_gone_by_looking(pid: int, timeout_s: float) -> bool:
         time.sleep(0.02)
         _reap()
     return True
+
+
+def end_left_tasks(home: str | None = None) -> None:
+    """End the tasks that no server knows any more, as when their database was lost; none may run now.
+
+    A task's supervisor holds a lock as long as it lives, so its note of its process id is its own still.
+    """
+    import glob
+    import signal
+
+    for folder in glob.glob(os.path.join(glob.escape(_folder(home)), "tasks", "*")):
+        while _is_locked(os.path.join(folder, "lock")):
+            with open(os.path.join(folder, "pid"), encoding="ascii") as file:
+                pid = int(file.readline())
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            wait_gone(pid, 1.0)
+
+
+def _is_locked(path: str) -> bool:
+    import fcntl
+
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def _folder(home: str | None) -> str:
@@ -338,11 +376,11 @@ def _end_of_log(path: str, start: int) -> str:
 
 
 def _was_killed(pid: int) -> bool:
-    """Tell whether a server that we started, and that hung up, has been ended by a signal."""
+    """Tell whether a server that we started, and that hung up, has been ended by a signal, as far as is known."""
     try:
         return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-    except OSError:
-        return False
+    except OSError:  # another thread of ours was told
+        return True
 
 
 def _reap() -> None:

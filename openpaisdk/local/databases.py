@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from openpaisdk._files import sync_entries
+from openpaisdk._files import sync_folder
 
 SMALL_BYTES = 8 * 1024 * 1024
 """A database up to this size is looked through at every start, which takes some 10 ms."""
@@ -36,6 +36,11 @@ def open_read_only(path: str) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)
 
 
+def is_small(path: str) -> bool:
+    """Tell whether a database is looked through at every start."""
+    return _size(path) <= SMALL_BYTES
+
+
 def damage_of(
     path: str, *, thorough: bool = False, queries: Sequence[str] = (), blank: str | None = None
 ) -> str | None:
@@ -49,8 +54,7 @@ def damage_of(
     """
     with contextlib.suppress(FileNotFoundError), open(path + _MARK, encoding="utf-8") as file:
         return file.read()
-    size = _size(path)
-    if size == 0:
+    if _size(path) == 0:
         return "its log is there without it" if _size(f"{path}-wal") > 0 else blank
     try:
         with contextlib.closing(open_read_only(path)) as connection:
@@ -58,7 +62,7 @@ def damage_of(
                 return blank
             for query in queries:
                 connection.execute(query).fetchall()
-            if thorough or size <= SMALL_BYTES:
+            if thorough or is_small(path):
                 return look_through(connection)
     except sqlite3.Error as exc:
         if not is_damage(exc):
@@ -99,7 +103,7 @@ def put_aside(path: str) -> str:
             os.rename(path + suffix, free + suffix)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path + _MARK)
-    sync_entries(path)
+    sync_folder(os.path.dirname(path))
     return free
 
 

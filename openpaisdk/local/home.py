@@ -30,9 +30,11 @@ class LocalHome:
         self.cache = os.path.join(self.folder, "cache")
 
     def make(self) -> None:
-        """Make the folders that are not there yet."""
+        """Make the folders that are not there yet, and close those that others could open."""
         for folder in (self.folder, self.storage, self.tasks, self.secrets, self.cache):
             os.makedirs(folder, mode=0o700, exist_ok=True)
+            if os.stat(folder).st_mode & 0o077:
+                os.chmod(folder, 0o700)
 
     def task(self, pod_uid: str) -> TaskFiles:
         """Return the names of the files of one task attempt."""
@@ -99,6 +101,16 @@ class TaskFiles:
     def excess(self) -> str:
         """Written when the task is ended for its memory: how much it held and might have held."""
         return self._path("memory-excess")
+
+    @property
+    def init_log(self) -> str:
+        """What was done before the task was started."""
+        return self._path("init.log")
+
+    @property
+    def termination_log(self) -> str:
+        """What the runtime reports of a failure."""
+        return self._path("pai-termination-log")
 
     @property
     def lock(self) -> str:

@@ -24,7 +24,8 @@ from openpaisdk.constants import VERSION
 from openpaisdk.errors import ConfigError, LocalClusterError
 from openpaisdk.local.access.users import AccountStore
 from openpaisdk.local.app import build_app
-from openpaisdk.local.databases import SMALL_BYTES, damage_of, put_aside
+from openpaisdk.local.connections import BoundedProtocol
+from openpaisdk.local.databases import damage_of, is_small, put_aside
 from openpaisdk.local.hardware import usable_cpus, usable_memory_mb, visible_gpus
 from openpaisdk.local.home import LocalHome
 from openpaisdk.local.jobs.admission import shares_problem
@@ -122,8 +123,10 @@ def http_server(app: ASGIApp) -> QuietServer:
     config = uvicorn.Config(
         app,
         log_config=None,
+        log_level="error",  # anybody could fill the log with warnings
         access_log=False,
         lifespan="off",
+        http=BoundedProtocol,
         ws="none",
         server_header=False,
         date_header=False,
@@ -159,6 +162,7 @@ class _Server:
         self._notices: list[str] = []
         """What the user must be told of this start."""
         self._restart_wanted = False
+        self._is_looked_through = False
 
     async def run(self, tell_ready: Callable[[dict[str, Any]], None]) -> None:
         before = _server_file(self._home)
@@ -215,6 +219,7 @@ class _Server:
         from openpaisdk.local.jobs.salvage import READ_AT_START, replace_damaged
 
         home = self._home
+        self._is_looked_through = thorough or is_small(home.database)
         blank = "it is empty, though tasks have run here" if os.listdir(home.tasks) else None
         reason = damage_of(home.database, thorough=thorough, queries=READ_AT_START, blank=blank)
         if reason is not None:
@@ -233,7 +238,7 @@ class _Server:
     async def _look_through(self, services: Services) -> None:
         """Look through a database that was too large for it at the start."""
         await asyncio.sleep(LOOK_THROUGH_AFTER_S)
-        if os.path.getsize(self._home.database) > SMALL_BYTES:
+        if not self._is_looked_through:
             await services.scheduler.store.look_through()
 
     def _end_for_restart(self, services: Services) -> None:

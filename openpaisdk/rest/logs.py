@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from openpaisdk.rest.client import RestClient
 
 _NO_LOG_YET = ("NoTaskLogError",)
+_TAIL_SIZES = (1 << 20, 1 << 24)
+"""How many bytes at the end of a log are looked through for its last lines, before all of it is read."""
 _OVERLAP_BYTES = 256
 """So much of what is known already is read once more, to see that it is still the same part of the log."""
 
@@ -78,6 +80,10 @@ def read_log(client: RestClient, path: str, stream: str, tail: int | None = None
         end = place.go_to_end()
         if end is not None and end.count("\n") > tail:
             return last_lines(end + place.finish(), tail)
+        for size in _TAIL_SIZES:
+            text = place.last(size) if place.offset > size else ""
+            if text.count("\n") > tail:
+                return last_lines(text, tail)
         place = LogPlace(client, path, stream)
     text = place.read() + place.finish()
     return text if tail is None else last_lines(text, tail)
@@ -160,6 +166,22 @@ class LogPlace:
         else:
             return None
         return self._decoder.decode(data)
+
+    @property
+    def offset(self) -> int:
+        """How many bytes of the last part have been read or passed over."""
+        return self._offset
+
+    def last(self, size: int) -> str:
+        """Return the last bytes of the log; empty when they cannot be had alone."""
+        uri = self._locations().get(self._stream)
+        response = self._client.read_log(uri, start=-size) if uri else None
+        if response is None:
+            return ""
+        if response.status != 206:
+            response.close()
+            return ""
+        return bytes(response.body).decode("utf-8", "surrogateescape")
 
     def finish(self) -> str:
         """Return what is left when nothing will be added: the half of a character."""

@@ -189,7 +189,7 @@ def test_nothing_is_lost_doubled_or_wrong_when_the_server_is_killed_under_load(
     print(f"{len(load.accepted)} jobs:", Counter(plan.stop_after_s is None for plan in load.accepted))
 
     wrong = [problem for plan in load.accepted for problem in problems_of(home, cluster, plan, marks, load)]
-    assert wrong == [], f"seed {SEED}"
+    assert not wrong, f"seed {SEED}: " + "\n".join(wrong)
     assert task_pids(home) == []
     Engine().process(["local", "stop"])
     assert os.listdir(home / "secrets") == []
@@ -204,12 +204,16 @@ def problems_of(home: Path, cluster: Cluster, plan: Plan, marks: Path, load: Loa
             yield f"{plan.name}: {result}, its stop was acknowledged"
     elif result["user_exit_code"] != plan.user_code:
         yield f"{plan.name}: {result}, exit code {plan.user_code} was due"
+    events = [event for event in cluster.job_events(plan.name) if event["type"] == "Warning"]
+    # Two tasks may get the same port by the formula of a real cluster; then one of them is tried again.
+    conflicts = sum(event["reason"] == "FailedStart" and "port" in event["message"] for event in events)
     ran, reported = marks_of(plan, marks), attempts_of(cluster, plan)
-    if ran - reported or (plan.stop_after_s is None and ran != reported):
+    may_be_killed = plan.stop_after_s is not None or conflicts > 0
+    if max(ran.values(), default=0) > 1 or ran - reported or (ran != reported and not may_be_killed):
         yield f"{plan.name}: ran {dict(ran)}, reported {dict(reported)}"
-    jobs = {attempt for _, attempt, _ in reported}
-    if plan.stop_after_s is None and len(jobs) != plan.attempts:
-        yield f"{plan.name}: {len(jobs)} attempts, {plan.attempts} were due"
+    attempts = cluster.rest.job_detail(cluster.job_id(plan.name))["jobStatus"]["retries"] + 1
+    if plan.stop_after_s is None and not plan.attempts <= attempts <= plan.attempts + conflicts:
+        yield f"{plan.name}: {attempts} attempts, {plan.attempts} and {conflicts} conflicts were due"
     text = "".join(f"{line}\n" for line in plan.lines)
     if plan.followed and load.followed.get(plan.name) != text:
         yield f"{plan.name}: its follower saw {load.followed.get(plan.name)!r}"
@@ -219,9 +223,9 @@ def problems_of(home: Path, cluster: Cluster, plan: Plan, marks: Path, load: Loa
         stored = home / "storage" / "user" / cluster.user / "jobs" / plan.name / "output" / "result.txt"
         if not stored.exists() or stored.read_text() != plan.output:
             yield f"{plan.name}: its output is not stored"
-    for event in cluster.job_events(plan.name):
-        if event["reason"] in ("FailedStart", "OutputNotStored"):
-            yield f"{plan.name}: {event}"
+    problems = [event for event in events if event["reason"] in ("FailedStart", "OutputNotStored")]
+    if len(problems) > conflicts:
+        yield f"{plan.name}: {problems}"
 
 
 def marks_of(plan: Plan, marks: Path) -> Counter[tuple[int, int, int]]:

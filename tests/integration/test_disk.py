@@ -49,8 +49,10 @@ class Disk:
         """Return a path of the disk as it is reached from outside."""
         return Path(f"/proc/{self._holder.pid}/root{path}")
 
-    def run(self, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*self.inside, *command], text=True, capture_output=True, **options)  # type: ignore[call-overload,no-any-return]
+    def run(
+        self, *command: str, check: bool = False, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*self.inside, *command], text=True, capture_output=True, check=check, env=env)
 
     def fill(self) -> None:
         with open(self.seen(self.folder / "filler"), "wb", buffering=0) as file:
@@ -137,6 +139,7 @@ def test_a_full_disk_refuses_submissions_and_loses_nothing_accepted(
     assert os.listdir(disk.seen(home / "secrets")) == []
 
     go.touch()  # the running task ends, and the waiting one cannot start, while nothing can be written
+    assert server.wait("running")["jobs"][f"{server.user}~running"]["user_exit_code"] == 3
     assert server.wait("waiting", timeout_s=1)["done"] is False
     disk.make_room()
     names = ["running", "waiting", *accepted]

@@ -161,6 +161,48 @@ def test_a_follower_that_falls_behind_is_told_how_much_it_missed(
     assert notes > 0
 
 
+@pytest.mark.usefixtures("small_parts")
+def test_places_in_a_log_stay_true_over_a_crash_during_which_it_rotates(
+    start_server: Callable[..., Any], tmp_path: Path
+) -> None:
+    server = start_server()
+    fifo = tmp_path / "go"
+    os.mkfifo(fifo)
+    server.submit(
+        server.document("crash", f"seq 1 50000; read -r _ < {fifo}; seq 50001 400000; read -r _ < {fifo}")
+    )
+    wrote = "".join(f"{number}\n" for number in range(1, 400_001)).encode()
+    follower = FollowerSocket(server, "crash", after="0")
+    place = 0
+    while place < len(wrote) and not wrote[:place].endswith(b"\n50000\n"):
+        place = max([place, *(event["end"] for event in follower.read() if "end" in event)])
+    follower.socket.close()
+    server.process.kill()
+    server.process.wait(TIMEOUT_S)
+    fifo.write_text("go\n", encoding="ascii")
+    (stdout,) = (tmp_path / "local" / "tasks").glob("*/stdout")
+    while stdout.stat().st_size < len(wrote):
+        time.sleep(0.01)
+    server = start_server()
+    again = FollowerSocket(server, "crash", after=f"0,worker.0.0.{place}")
+    events = [event for event in iter_until(again, len(wrote)) if event["type"] in ("note", "log")]
+    begin = ((len(wrote) - 1) // PART - 1) * PART
+    assert [event["end"] for event in events if event["type"] == "note"] == [begin]
+    assert b"".join(data_of(event) for event in events if event["type"] == "log") == wrote[begin:]
+    assert get(server, locations(server, "crash")["all.1"]).content == wrote[begin : begin + PART]
+    fifo.write_text("end\n", encoding="ascii")
+    assert [event["type"] for event in again.events()][-1] == "end"
+
+
+def iter_until(follower: FollowerSocket, end: int) -> Iterator[dict[str, Any]]:
+    """Yield events up to the one that ends at this byte of the log."""
+    place = 0
+    while place < end:
+        for event in follower.read():
+            place = event.get("end", place)
+            yield event
+
+
 # --- size -------------------------------------------------------------------------------------
 def test_a_task_that_prints_much_costs_the_server_no_memory(start_server: Callable[..., Any]) -> None:
     server = start_server()
@@ -196,11 +238,12 @@ def test_a_line_without_end_costs_the_server_no_memory(start_server: Callable[..
     count = 0
     for event in FollowerSocket(server, "line").events():
         if event["type"] == "log":
-            assert not event["text"].strip("\0")
-            count += len(event["text"])
+            data = data_of(event)
+            assert not data.strip(b"\0")
+            count += len(data)
     assert count == 100_000_000
     end = [event for event in FollowerSocket(server, "line", tail=1).events() if event["type"] == "log"]
-    assert sum(len(event["text"]) for event in end) == 100_000_000
+    assert sum(len(data_of(event)) for event in end) == 100_000_000
     assert memory_kb(server) - before < 16 * 1024
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from openpaisdk.local.jobs.logs import TaskLog
 
 PIECE_BYTES = 64 * 1024
+_TEXT_BYTES = 2 * PIECE_BYTES
+"""Text that gets longer than this by escapes, as NULs do sixfold, is sent as bytes."""
 _SHARED_BYTES = 2 * PIECE_BYTES
 
 
@@ -76,7 +78,10 @@ class LogStream:
             text = data.decode()
         except UnicodeDecodeError as exc:
             return self._broken(data, exc.start)
-        return self._event(b'"text":' + quote(text).encode(), len(data))
+        content = quote(text).encode()
+        if len(content) > _TEXT_BYTES:
+            return self._base64(data)
+        return self._event(b'"text":' + content, len(data))
 
     def _gap(self, begin: int) -> bytes:
         """Return the note that the log was written faster than it was read, and go on where it is kept."""
@@ -89,12 +94,20 @@ class LogStream:
         return b'{"type":"note",%b"text":%b}\n' % (place, quote(text).encode())
 
     def _broken(self, data: bytes, start: int) -> bytes:
-        """Return what comes before the first byte that is not UTF-8, or from there the rest of the line."""
+        """Return what comes before the first byte that is not UTF-8, or from there the rest of the line.
+
+        Where more than one line is broken it is no text, and all of it is sent as bytes: one large piece is
+        cheaper than many small ones.
+        """
         if start > 0:
             return self._event(b'"text":' + quote(data[:start].decode()).encode(), start)
         line_end = data.find(b"\n") + 1
-        bad = data[:line_end] if line_end else data
-        return self._event(b'"base64":"%b"' % base64.b64encode(bad), len(bad))
+        if not line_end or not _is_text(data[line_end:]):
+            line_end = len(data)
+        return self._base64(data[:line_end])
+
+    def _base64(self, data: bytes) -> bytes:
+        return self._event(b'"base64":"%b"' % base64.b64encode(data), len(data))
 
     def _event(self, content: bytes, length: int) -> bytes:
         self._position += length
@@ -133,6 +146,14 @@ class _SharedPieces:
 
 
 _SHARED: WeakKeyDictionary[TaskLog, _SharedPieces] = WeakKeyDictionary()
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def incomplete_bytes(data: bytes) -> int:

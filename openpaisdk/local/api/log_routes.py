@@ -16,7 +16,7 @@ from openpaisdk.local.api.routes.jobs import find_job
 from openpaisdk.local.api_error import ApiError
 from openpaisdk.local.jobs.logs import LogPart, TaskLog
 from openpaisdk.local.records import JobRecord, TaskRecord
-from openpaisdk.local.routing import ApiRoute, JsonReply
+from openpaisdk.local.routing import ApiRoute, JsonReply, number_of
 from openpaisdk.local.services import Services
 
 TOKEN_LIFETIME_S = 120
@@ -156,11 +156,11 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     if match is None or not (match[1] or match[2]):
         return None
     if not match[1]:
-        return max(0, size - int(match[2])), size
-    start = int(match[1])
-    if match[2] and int(match[2]) < start:
+        return max(0, size - number_of(match[2])), size
+    start = number_of(match[1])
+    if match[2] and number_of(match[2]) < start:
         return None
-    end = min(size, int(match[2]) + 1) if match[2] else size
+    end = min(size, number_of(match[2]) + 1) if match[2] else size
     return (start, end) if start < end else (size, size)
 
 

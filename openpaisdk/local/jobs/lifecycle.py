@@ -13,7 +13,6 @@ import errno
 import logging
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Sequence
 
@@ -21,7 +20,7 @@ from openpaisdk.errors import OpenPaiError, SpecError
 from openpaisdk.local.home import LocalHome, TaskFiles
 from openpaisdk.local.jobs.admission import Pool, Request
 from openpaisdk.local.jobs.allocation import Allocator, Victim
-from openpaisdk.local.jobs.executors.process import ProcessExecutor
+from openpaisdk.local.jobs.executors.process import ProcessExecutor, write_private
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.live import LiveJob, RunningTask
 from openpaisdk.local.jobs.logs import TaskLog
@@ -46,7 +45,13 @@ from openpaisdk.local.jobs.machine import (
     TaskKey,
     step,
 )
-from openpaisdk.local.jobs.outcomes import ended_outcome, excess_message, memory_outcome, outcome_of
+from openpaisdk.local.jobs.outcomes import (
+    ended_outcome,
+    excess_message,
+    memory_outcome,
+    outcome_of,
+    termination_message,
+)
 from openpaisdk.local.jobs.outputs import has_entries, has_outputs, store_outputs
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.jobs.waiting import WaitingJobs
@@ -62,6 +67,7 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
+from openpaisdk.local.removal import delete_tree
 from openpaisdk.spec.ports import task_ports
 
 WAIT_WORTH_TELLING_S = 1.0
@@ -70,6 +76,7 @@ _log = logging.getLogger("openpaisdk.local")
 GRACE_S = 10.0
 """How long the processes of a stopped task have between SIGTERM and SIGKILL."""
 IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this machine"
+SHM_NOTE = "is not held: /dev/shm is the machine's own, and what is in it counts as memory of the task"
 _PORT_CONFLICT_CODE = 253
 _START_FAILED_CODE = -310
 _PASSING_ERRORS = (
@@ -83,8 +90,8 @@ _PASSING_ERRORS = (
 )
 _SHORT_OF_CODE = -120
 _SHORT_OF_S = 5.0
-"""A task that finds the machine short of disk, processes or memory keeps its place so long, then its attempt is
-over with a transient code: accepted jobs outlast a full disk.
+"""A task that finds the machine short of disk, processes or memory keeps its place so long, then its
+attempt is over with a transient code: accepted jobs outlast a full disk.
 """
 _PLUGIN_FAILED_CODE = 1
 """What any other failure of a real cluster's init container comes to (runtime-environment §4)."""
@@ -192,8 +199,8 @@ class Lifecycle:
     # --- an attempt begins ---------------------------------------------------------------------
     def begin_attempt(self, live: LiveJob, attempt_id: int) -> None:
         """Make the rows of a new attempt of the job and of all its tasks."""
-        now = now_ms()
         record = live.record
+        now = moment_after(record.submitted_ms)
         live.attempt = AttemptRecord(
             job_id=record.id,
             attempt_id=attempt_id,
@@ -226,7 +233,7 @@ class Lifecycle:
             counted_retries=counted_retries,
             pod_uid=self._launcher.pod_uid(live.record, job_attempt_id, key, attempt_id),
             sub_state=SubState.CREATION_PENDING,
-            created_ms=now_ms(),
+            created_ms=moment_after(live.record.submitted_ms),
         )
         live.tasks[key] = task
         self._store.save_task(task)
@@ -260,25 +267,34 @@ class Lifecycle:
         try:
             self._executor.make_folder(task.pod_uid)
             token = self.issue_token(live.record.user, self._launcher.job_folder(live))
-            note(files, f"image {live.role(task.key).docker_image_uri!r} {IMAGE_NOTE}")
+            self._note_start(live, task, files)
             task.pid = self._executor.start(self._launcher.launch(live, task, files, token))
         except SpecError as exc:
-            self.revoke_token(token)
+            self._forget_access(live, files, token)
             self._fail_start(live, task, _PLUGIN_FAILED_CODE, str(exc))
             return
         except (OSError, OpenPaiError) as exc:
-            self.revoke_token(token)
+            self._forget_access(live, files, token)
             reason = f"the task could not be started: {exc}"
             if getattr(exc, "errno", None) in _PASSING_ERRORS:
                 self._loop.call_later(_SHORT_OF_S, self._fail_start, live, task, _SHORT_OF_CODE, reason)
             else:
                 self._fail_start(live, task, _START_FAILED_CODE, reason)
             return
-        task.launched_ms = now_ms()
+        task.launched_ms = moment_after(task.created_ms)
         task.sub_state = SubState.RUNNING
         self._store.save_task(task)
         self.mark_running(live, task.launched_ms)
         self.track(live, task, token)
+
+    def _note_start(self, live: LiveJob, task: TaskRecord, files: TaskFiles) -> None:
+        role = live.role(task.key)
+        lines = [f"image {role.docker_image_uri!r} {IMAGE_NOTE}"]
+        if role.resources.declared_shm_mb > 0:
+            lines.append(f"shmMB {role.resources.declared_shm_mb} {SHM_NOTE}")
+        note(files, *lines)
+        ports = ", ".join(f"{label} {number}" for label, numbers in task.ports.items() for number in numbers)
+        note(files, f"ports are free: {ports}", *lines, path=files.init_log)
 
     def mark_running(self, live: LiveJob, now: int) -> None:
         """Note that a task of the job runs."""
@@ -347,19 +363,17 @@ class Lifecycle:
         target = self._launcher.output_folder(running.live, running.record)
         complaints: list[str] = []
         is_kept = False
-        if names is not None and not os.path.exists(files.outputs_stored):
+        if names is not None:
             try:
-                complaints = await asyncio.to_thread(store_outputs, files.work, files.output, names, target)
-                with open(files.outputs_stored, "wb"):
-                    pass  # a server that is killed now leaves the next one nothing to store, nor to miss
-            except OSError as exc:
+                complaints = await asyncio.to_thread(_store_once, files, names, target)
+            except (OSError, RecursionError) as exc:  # a tree may be deeper than Python makes one
                 is_kept = True
                 complaints = [f"outputs could not be stored, they stay in {files.folder}: {exc}"]
         for complaint in complaints:
             note(files, complaint)
             self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
         for folder in () if is_kept else (files.work, files.output):  # what was to be kept is on storage now
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(delete_tree, folder)
         self._task_over(running, code)
 
     def _task_over(self, running: RunningTask, user_code: int | None) -> None:
@@ -367,24 +381,34 @@ class Lifecycle:
         del self.running[task.pod_uid]
         self._idle.set()
         self.pool.give_back(live.share, running.request, task.gpus)
-        self.revoke_token(running.token)
-        if live.secrets:
-            remove_scripts(running.files)
+        self._forget_access(live, running.files, running.token)
         task.outcome = running.ended_by or outcome_of(user_code, running.log)
+        if task.outcome.runtime is not None:
+            with contextlib.suppress(OSError):
+                write_private(running.files.termination_log, termination_message(task.outcome.runtime))
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()
+
+    def _forget_access(self, live: LiveJob, files: TaskFiles, token: str) -> None:
+        """End what a task attempt could do and remove what it could know."""
+        self.revoke_token(token)
+        if token:
+            with contextlib.suppress(OSError):  # the task may have removed it itself
+                os.unlink(files.token)
+        if live.secrets:
+            remove_scripts(files)
 
     def _complete_task(self, live: LiveJob, action: CompleteTask) -> None:
         task = live.tasks[action.key]
         task.sub_state = SubState.COMPLETED
-        task.completed_ms = now_ms()
+        task.completed_ms = moment_after(task.launched_ms, task.created_ms)
         task.outcome = task.outcome or ended_outcome(COMPLETION_CODE)
         self._store.save_task(task)
 
     def _retry_task(self, live: LiveJob, action: RetryTask) -> None:
         task = live.tasks[action.key]
         task.sub_state = SubState.COMPLETED
-        task.completed_ms = now_ms()
+        task.completed_ms = moment_after(task.launched_ms, task.created_ms)
         self._store.save_task(task)
         code = task.outcome.exit_code if task.outcome else None
         self.event(
@@ -426,7 +450,7 @@ class Lifecycle:
         attempt = live.attempt
         if attempt is not None:
             attempt.sub_state = SubState.COMPLETED
-            attempt.completed_ms = now_ms()
+            attempt.completed_ms = moment_after(attempt.launched_ms, attempt.created_ms)
             attempt.launched_ms = attempt.launched_ms or attempt.completed_ms
             attempt.outcome = attempt.outcome or self._job_outcome(live, ending)
             self._store.save_attempt(attempt)
@@ -463,13 +487,13 @@ class Lifecycle:
         """Let a job wait for resources: behind all others, but for one that had to make room."""
         outcome = live.record.outcome
         had_to_make_room = outcome is not None and outcome.exit_code == PREEMPTED_CODE
-        live.queued_ms = now_ms()
+        live.queued_ms, live.queued_at_s = now_ms(), self._loop.time()
         live.blocked_by = ""
         self.waiting.add(live, keep_place=had_to_make_room)
         self._admit_soon()
 
     def _admit(self, live: LiveJob, keys: Sequence[TaskKey]) -> None:
-        waited_s = (now_ms() - live.queued_ms) / 1000
+        waited_s = self._loop.time() - live.queued_at_s
         if waited_s >= WAIT_WORTH_TELLING_S and live.blocked_by:
             self.event(live, "Normal", "Waited", f"Waited {waited_s:.0f} s: {live.blocked_by}")
         self.apply(live, Admitted(tuple(keys)))
@@ -493,7 +517,7 @@ class Lifecycle:
         if record.outcome is None or record.outcome.exit_code != ending.exit_code:
             record.outcome = self._job_outcome(live, ending)
         record.sub_state = SubState.COMPLETED
-        record.completed_ms = now_ms()
+        record.completed_ms = moment_after(record.launched_ms, record.created_ms, record.submitted_ms)
         record.launched_ms = record.launched_ms or record.completed_ms
         record.created_ms = record.created_ms or record.completed_ms
         record.retry_at_ms = None
@@ -526,6 +550,15 @@ class Lifecycle:
         )
 
 
+def _store_once(files: TaskFiles, names: Sequence[str], target: str) -> list[str]:
+    """Store outputs, unless an earlier server has: killed since, it may have begun to remove them here."""
+    if os.path.exists(files.outputs_stored):
+        return []
+    complaints = store_outputs(files.work, files.output, names, target)
+    with open(files.outputs_stored, "wb"):
+        return complaints
+
+
 def remove_scripts(files: TaskFiles) -> None:
     """Remove a task's scripts, which hold secrets; what happens to them must not hold up the task's end."""
     try:
@@ -537,16 +570,25 @@ def remove_scripts(files: TaskFiles) -> None:
         _log.error("scripts with secrets are left in %s: %s", files.folder, exc.strerror)
 
 
-def note(files: TaskFiles, line: str) -> None:
-    """Add a line of the platform's to a task's runtime log, in its usual form (runtime-environment §5)."""
+def note(files: TaskFiles, *lines: str, path: str | None = None) -> None:
+    """Add lines of the platform's to a task's runtime log, or to another of its files, in their usual form
+    (runtime-environment §5).
+    """
     moment = time.strftime("%Y/%m/%d %H:%M:%S")
-    with contextlib.suppress(OSError), open(files.runtime_log, "a", encoding="utf-8") as file:
-        file.write(f"[{moment}] [openpai-runtime] {line}\n")
+    with contextlib.suppress(OSError), open(path or files.runtime_log, "a", encoding="utf-8") as file:
+        file.writelines(f"[{moment}] [openpai-runtime] {line}\n" for line in lines)
 
 
 def now_ms() -> int:
     """Return this moment as the REST API writes moments."""
     return int(time.time() * 1000)
+
+
+def moment_after(*earlier_ms: int | None) -> int:
+    """Return this moment, or the latest of those that came before it: a clock that is set back must not let
+    something end before it began.
+    """
+    return max([now_ms(), *(moment for moment in earlier_ms if moment is not None)])
 
 
 def _no_token(_user: str, _path: str) -> str:

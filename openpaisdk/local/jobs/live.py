@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from openpaisdk._files import replace_file, sync_entries
+from openpaisdk._files import replace_file, sync_folder
 from openpaisdk.constants import EXTRAS_KEY
 from openpaisdk.local.home import TaskFiles
 from openpaisdk.local.jobs.admission import Request, largest, share_of, total
@@ -37,6 +38,8 @@ class LiveJob:
     """Its number among all that came to wait."""
     queued_ms: int = 0
     """When it began to wait."""
+    queued_at_s: float = 0.0
+    """The same by the loop's clock, which nobody sets."""
     blocked_by: str = ""
     """Why it could not start when it was first in line."""
     least: Request = field(init=False)
@@ -142,7 +145,7 @@ def save_secrets(path: str, secrets: Mapping[str, Any]) -> None:
         OSError: Their folder cannot be synced.
     """
     replace_file(path, json.dumps(secrets, default=str).encode(), mode=0o600)
-    sync_entries(path)
+    sync_folder(os.path.dirname(path))
 
 
 def load_secrets(path: str) -> dict[str, Any]:

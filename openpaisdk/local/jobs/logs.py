@@ -11,7 +11,7 @@ what lies before the last two parts is given back to the disk. So offsets, which
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from openpaisdk.local.home import TaskFiles
@@ -162,9 +162,26 @@ class TaskLog:
             return _read(self._platform_path(name), start, length)
         if not self.ended:
             self._order.keep()
+        return self._read_merged(self._order.spans(start, length))
+
+    def _read_merged(self, spans: Sequence[tuple[int, int, int]]) -> bytes:
+        """Read what lies between the first and the last piece of each stream at once, and take turns then."""
+        begins: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for stream, offset, length in spans:
+            begins.setdefault(stream, offset)
+            ends[stream] = offset + length
+        data = {
+            stream: _read(self._paths[stream], begin, ends[stream] - begin)
+            for stream, begin in begins.items()
+        }
+        if len(data) == 1:
+            return next(iter(data.values()))
         return b"".join(
-            _read(self._paths[stream], offset, take)
-            for stream, offset, take in self._order.spans(start, length)
+            [
+                data[stream][offset - begins[stream] : offset - begins[stream] + length]
+                for stream, offset, length in spans
+            ]
         )
 
     def tail(self, name: str, length: int) -> bytes:

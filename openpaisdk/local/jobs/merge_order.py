@@ -17,10 +17,11 @@ from openpaisdk.errors import ConfigError
 
 PART_BYTES = 256 * 1024 * 1024
 """How large a part of a log gets (runtime-environment §5)."""
-PART_PIECES = 1 << 17
-"""How often the streams may take turns in one part of ``all``: 2 MB of memory, about 2 MB on the disk."""
+PART_PIECES = 1 << 16
+"""How often the streams may take turns in one part of ``all``: 1 MB of memory, less than that on the disk."""
 
-_BEGINS = 2
+_KINDS = {b"0": 0, b"1": 1}
+_BEGINS = b"2"
 """Marks, in the place of a stream, the line that says where the part before the last begins."""
 _SPARE_LINES = 1024
 
@@ -79,19 +80,20 @@ class MergeOrder:
         if added <= 0:
             return
         self._sizes[stream] = end
+        size = self._sizes[0] + self._sizes[1]
         place = end << 1 | stream
         if self._places and self._places[-1] & 1 == stream:
             self._places[-1] = place
-            self._ends[-1] += added
+            self._ends[-1] = size
             self._saved = min(self._saved, len(self._ends) - 1)
         else:
             if self._pieces_of_last >= self._part_pieces:
-                self._begin_part(self.size - added)
+                self._begin_part(size - added)
                 self._pieces_of_last = 0
             self._places.append(place)
-            self._ends.append(self.size)
+            self._ends.append(size)
             self._pieces_of_last += 1
-        while self.size - self.last_begins > self._part_bytes:
+        while size - self.last_begins > self._part_bytes:
             self._begin_part(self.last_begins + self._part_bytes)
             self._pieces_of_last = 1
 
@@ -131,21 +133,21 @@ class MergeOrder:
     # --- the file ------------------------------------------------------------------------------
     def _load(self) -> None:
         try:
-            with open(self._path, encoding="ascii", errors="replace") as file:
-                lines = file.read().split("\n")
+            with open(self._path, "rb") as file:
+                content, _, rest = file.read().rpartition(b"\n")
         except FileNotFoundError:
             return
-        self._is_torn = lines.pop() != ""  # what follows the last line break was being written at a crash
-        for line in lines:
-            kind, _, number = line.partition(" ")
-            if kind not in ("0", "1", "2") or not number.isdecimal():
-                self._is_torn = True  # what follows is of no use: the order of it is lost, not its bytes
-                break
-            self._lines += 1
-            if int(kind) == _BEGINS:
-                self._restart(int(number))
-            else:
-                self._append(int(kind), int(number))
+        words = content.split()
+        self._lines = len(words) // 2
+        self._is_torn = rest != b""  # it was being written at a crash
+        try:
+            for kind, number in zip(words[::2], words[1::2], strict=True):
+                if kind == _BEGINS:
+                    self._restart(int(number))
+                else:
+                    self._append(_KINDS[kind], int(number))
+        except (KeyError, ValueError, OverflowError):
+            self._is_torn = True  # what follows is of no use: the order of it is lost, not its bytes
         self._drop()
         self._saved = len(self._ends)
 
@@ -193,7 +195,7 @@ class MergeOrder:
         if self.begins:
             stream, offset, _ = self.spans(self.begins, 1)[0]
             sizes = {stream: offset, 1 - stream: self.begins - offset}
-            head = f"0 {sizes[0]}\n1 {sizes[1]}\n{_BEGINS} {self.begins}\n"
+            head = f"0 {sizes[0]}\n1 {sizes[1]}\n{_BEGINS.decode()} {self.begins}\n"
         with contextlib.suppress(ConfigError):  # a full disk: the file that is there stays good
             replace_file(self._path, (head + self._text(0, upto)).encode("ascii"), mode=0o600)
             self._saved, self._lines, self._is_torn = upto, upto + 3, False

@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from openpaisdk.local.databases import open_read_only, put_aside
 from openpaisdk.local.jobs.store import JobStore
 
 READ_AT_START = (
-    "SELECT count(*), sum(length(document)) FROM jobs JOIN documents ON job_id = id WHERE completed_ms IS NULL",
+    "SELECT sum(length(document)) FROM jobs JOIN documents ON job_id = id WHERE completed_ms IS NULL",
     "SELECT sum(length(pod_uid)) FROM tasks WHERE job_id IN (SELECT id FROM jobs WHERE completed_ms IS NULL)",
     "SELECT sum(length(uid)) FROM attempts WHERE job_id IN (SELECT id FROM jobs WHERE completed_ms IS NULL)",
     "SELECT value FROM facts",
@@ -75,14 +76,15 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, 
 
 
 def _last_id(source: sqlite3.Connection) -> int | None:
+    """Return the highest number that a job has had, ``None`` when it cannot be read."""
     for statement in ("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'", "SELECT max(id) FROM jobs"):
         rows = _rows(source, statement)
         if rows is not None:
-            return int(rows[0][0] or 0) if rows else 0
+            return rows[0][0] or 0 if rows else 0
     return None
 
 
-def _rows(source: sqlite3.Connection, statement: str, *values: int) -> list[tuple[object, ...]] | None:
+def _rows(source: sqlite3.Connection, statement: str, *values: int) -> list[tuple[Any, ...]] | None:
     """Return what a statement finds, ``None`` when it comes upon something damaged."""
     try:
         return source.execute(statement, values).fetchall()
@@ -90,6 +92,6 @@ def _rows(source: sqlite3.Connection, statement: str, *values: int) -> list[tupl
         return None
 
 
-def _insert(target: sqlite3.Connection, table: str, rows: list[tuple[object, ...]]) -> None:
+def _insert(target: sqlite3.Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
     for row in rows:
         target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * len(row))})", row)

@@ -6,11 +6,11 @@ transaction. A submission is synced to the disk before its sender hears of it; t
 next submission or checkpoint: a crash of the server loses nothing of it, and after a crash of the machine
 the tasks' own traces tell the rest.
 
-Why a synced log is enough, with ``synchronous=NORMAL`` (https://www.sqlite.org/wal.html): a commit is whole in
-the log, or a checkpoint has moved it to the database, and a checkpoint syncs the log before and the database
-after it. The log is never replaced while the database is open, only written anew from its start, so the
-descriptor that is synced stays the right one. The folder is synced with the first commit: the log's own entry,
-and those of the folders of a new home, must outlive the machine as well.
+Why a synced log is enough, with ``synchronous=NORMAL`` (https://www.sqlite.org/wal.html): a commit is
+whole in the log, or a checkpoint has moved it to the database, and a checkpoint syncs the log before and the
+database after it. The log is never replaced while the database is open, only written anew from its start,
+so the descriptor that is synced stays the right one. The folder is synced with the first commit: the log's
+own entry, and those of the folders of a new home, must outlive the machine as well.
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ class JobStore:
         self._log_is_doubtful = False
         self._pages = Pages(self._read)
         self._totals = Totals(self._read)
+        self._closed = False
         try:
             self._connection = self._open()
         except (sqlite3.DatabaseError, OSError) as exc:
@@ -132,7 +133,8 @@ class JobStore:
                 f"the database {path!r} cannot be used: {exc}",
                 hint="use the version of openpaisdk that wrote it, or move the file away and start again",
             ) from exc
-        (self._last_id,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
+        (last_id,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
+        self._last_id: int = last_id
 
     def _open(self) -> sqlite3.Connection:
         if self.path != MEMORY:
@@ -162,6 +164,7 @@ class JobStore:
             self._retry.cancel()
         if self._log is not None and self._syncing is None:
             os.close(self._log)
+        self._closed = True
         self._connection.close()  # the last connection's close checkpoints the log, on the disk
 
     # --- writing -------------------------------------------------------------------------------
@@ -180,6 +183,8 @@ class JobStore:
     def flush(self) -> None:
         """Commit what is pending; what somebody waits for is then synced to the disk beside the loop."""
         self._flush_scheduled = False
+        if self._closed:
+            return  # what comes so late is found out by the next server, as after a crash
         pending, self._pending = self._pending, {}
         new, self._new = self._new, {}
         waiters, self._uncommitted = self._uncommitted, []
@@ -187,7 +192,8 @@ class JobStore:
         try:
             if self._log_is_doubtful:
                 self._begin_log_anew()
-            self._commit(pending.values())
+            if pending:
+                self._commit(pending.values())
         except sqlite3.Error as exc:
             self._look_for_damage(exc)
             # Nothing accepted is lost on a full disk: it stays pending and is tried again. Of a new job

@@ -494,6 +494,19 @@ def test_a_line_that_is_not_utf8_is_sent_as_bytes_and_the_rest_as_text():
     assert base64.b64decode(pieces[1]["base64"]) == b"\xff\xfe bad\n"
 
 
+def test_what_is_no_text_is_sent_in_large_pieces():
+    content = bytes(range(256)) * 200
+    pieces = pieces_of(FakeLog(content, ended=True))
+    assert len(pieces) == 2
+    assert pieces[0]["text"].encode() + base64.b64decode(pieces[1]["base64"]) == content
+
+
+def test_text_that_is_hardly_any_is_sent_as_bytes():
+    content = b"\0" * log_pieces.PIECE_BYTES
+    (piece,) = pieces_of(FakeLog(content, ended=True))
+    assert base64.b64decode(piece["base64"]) == content
+
+
 def test_large_pieces_are_cut_at_the_end_of_a_line(monkeypatch):
     monkeypatch.setattr(log_pieces, "PIECE_BYTES", 10)
     pieces = pieces_of(FakeLog(b"one\ntwo\nthree\na line of more than ten\n", ended=True))

@@ -58,6 +58,27 @@ def test_a_last_part_that_is_too_short_is_read_in_full(client: Any, transport: A
     assert read_log(client, PATH, "all", 2) == "2\nlast\n"
 
 
+def test_many_last_lines_are_looked_for_in_the_last_bytes_before_all_is_read(
+    client: Any, transport: Any, answers: Any
+) -> None:
+    lines = "".join(f"{number}\n" for number in range(5000))
+    end = content(lines[-16384:], 206, content_range="bytes 299983616-299999999/300000000")
+    transport.will_answer(answers.reply(locations("all")), end)
+    transport.will_answer(answers.reply(locations("all")), content(lines, 206))
+    assert read_log(client, PATH, "all", 4000) == "".join(f"{number}\n" for number in range(1000, 5000))
+    assert transport.requests[-1].headers["Range"] == "bytes=-1048576"
+
+
+def test_a_server_that_does_not_give_the_last_bytes_is_asked_for_all(
+    client: Any, transport: Any, answers: Any
+) -> None:
+    end = content("3\n", 206, content_range="bytes 1999998-1999999/2000000")
+    transport.will_answer(answers.reply(locations("all")), end)
+    transport.will_answer(answers.reply(locations("all")), content("1\n2\n3\n"))
+    transport.will_answer(answers.reply(locations("all")), content("1\n2\n3\n"))
+    assert read_log(client, PATH, "all", 2) == "2\n3\n"
+
+
 def test_a_task_without_logs_yet_is_empty(client: Any, transport: Any, answers: Any) -> None:
     transport.will_answer(answers.recorded("logs, unknown attempt"))
     assert read_log(client, PATH, "all", None) == ""

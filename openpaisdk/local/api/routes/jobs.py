@@ -20,6 +20,7 @@ from openpaisdk.local.routing import (
     JsonReply,
     content_type,
     field_error,
+    number_of,
     read_body,
     read_values,
     text_field,
@@ -99,7 +100,7 @@ class JobRoutes:
             wanted is None or not wanted.isdecimal()
         ):  # like the real server, which takes a non-number as the newest
             return None if job.attempt_id is None else self._scheduler.attempt(job, job.attempt_id)
-        attempt = self._scheduler.attempt(job, int(wanted))
+        attempt = self._scheduler.attempt(job, number_of(wanted))
         if attempt is None:
             raise no_job(f"JobAttemptId {wanted} is not found in {job.framework}.")
         return attempt

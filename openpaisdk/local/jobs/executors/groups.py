@@ -152,10 +152,6 @@ class GroupRoot:
         self._base = self._find_base() if has_fast_paths() and _wanted() else None
         self._noted = self._base is None
 
-    def group(self, pod_uid: str) -> Group | None:
-        """Return the group that a task is to have, ``None`` when there are no groups here."""
-        return None if self._base is None else self._in_base(self._base, pod_uid)
-
     def make(self, pod_uid: str, memory_bytes: int) -> Group | None:
         """Make the group of a task; ``None`` when this machine does not allow it, now or later."""
         if self._base is None:
@@ -170,7 +166,9 @@ class GroupRoot:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(str(folder))
             if unified:
-                _write(memory, "cgroup.subtree_control", "+memory +pids")
+                _write(memory, "cgroup.subtree_control", "+memory")
+                with contextlib.suppress(OSError):
+                    _write(memory, "cgroup.subtree_control", "+pids")
             group = self._in_base(self._base, pod_uid)
             group.make(memory_bytes)
         except (OSError, ConfigError):

@@ -14,6 +14,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from openpaisdk.local.jobs.executors.groups import Group, GroupRoot
@@ -92,6 +93,7 @@ class MemoryGuard:
         self._unsettled: list[_Task] = []
         self._settle_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
+        self._thread = ThreadPoolExecutor(1, "openpai-groups")
         self._retired: list[Group] = []
         self._remove_timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -139,7 +141,8 @@ class MemoryGuard:
                 timer.cancel()
         for task in self._tasks.values():
             self._close_alarm(task)
-        self._remove(self._retired)
+        self._thread.shutdown(cancel_futures=True)  # after it no more groups are made
+        self._remove([group for group in self._groups.left() if not group.members()])
         self._groups.close()
 
     # --- groups ----------------------------------------------------------------------------------
@@ -153,8 +156,8 @@ class MemoryGuard:
             delay = max(0.0, self._unsettled[0].due - now)
             self._settle_timer = self._loop.call_later(delay, self._settle)
         if old:
-            confining = self._loop.run_in_executor(None, self._confine, old)
-            confining.add_done_callback(lambda done: self._settled(old, done.result()))
+            confining = self._loop.run_in_executor(self._thread, self._confine, old)
+            confining.add_done_callback(lambda done: self._settled(old, done))
 
     def _confine(self, tasks: Sequence[_Task]) -> list[tuple[Group | None, int]]:
         """Move tasks into groups of their own; returns each with the memory held before. Runs in a thread."""
@@ -182,10 +185,10 @@ class MemoryGuard:
             return None, 0
         return group, held_bytes(pids, task.limit_bytes // _UNSEEN_PART)
 
-    def _settled(self, tasks: Sequence[_Task], found: Sequence[tuple[Group | None, int]]) -> None:
-        if self._closed:  # the next server takes up the tasks, or removes their groups
+    def _settled(self, tasks: Sequence[_Task], done: asyncio.Future[list[tuple[Group | None, int]]]) -> None:
+        if self._closed:  # the next server takes up the tasks
             return
-        for task, (group, held) in zip(tasks, found, strict=True):
+        for task, (group, held) in zip(tasks, done.result(), strict=True):
             if task.over:
                 if group is not None:
                     self.retire(group)
@@ -230,11 +233,11 @@ class MemoryGuard:
     def _remove_soon(self) -> None:
         self._remove_timer = None
         groups, self._retired = self._retired, []
-        removing = self._loop.run_in_executor(None, self._remove, groups)
-        removing.add_done_callback(lambda done: self._retire_again(done.result()))
+        removing = self._loop.run_in_executor(self._thread, self._remove, groups)
+        removing.add_done_callback(self._retire_again)
 
-    def _retire_again(self, groups: Sequence[Group]) -> None:
-        for group in groups:
+    def _retire_again(self, done: asyncio.Future[list[Group]]) -> None:
+        for group in [] if self._closed else done.result():
             self.retire(group)
 
     def _remove(self, groups: Sequence[Group]) -> list[Group]:

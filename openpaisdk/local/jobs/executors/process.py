@@ -28,8 +28,16 @@ from openpaisdk.local.home import LocalHome, TaskFiles
 from openpaisdk.local.jobs.executors.cpus import CpuShares, bound_to
 from openpaisdk.local.jobs.executors.groups import GroupRoot
 from openpaisdk.local.jobs.executors.memory import Excess, MemoryGuard, kernel_excess
-from openpaisdk.local.jobs.executors.processes import ProcessTable, children, is_alive, reap, send, send_group
-from openpaisdk.local.jobs.watch import become_subreaper, open_process_watcher
+from openpaisdk.local.jobs.executors.processes import (
+    ProcessTable,
+    children,
+    is_alive,
+    reap,
+    reap_group,
+    send,
+    send_group,
+)
+from openpaisdk.local.jobs.watch import LOOK_INTERVAL_S, become_subreaper, open_process_watcher
 
 _SUPERVISOR = """\
 umask 022
@@ -42,8 +50,8 @@ printf '%s\\n' "$code" 1<>"$1/exit"
 exit "$code"
 """
 _BLANK_NOTE = " " * 8
-"""What the supervisor's notes hold before it writes them, in place: their room on the disk is taken before the
-task starts, so its end is noted on a full disk too.
+"""What the supervisor's notes hold before it writes them, in place: their room on the disk is taken before
+the task starts, so its end is noted on a full disk too.
 """
 _PID_WAIT_S = 2.0
 _SIGNAL_BASE = 128
@@ -94,6 +102,8 @@ class _Running:
     cpus: frozenset[int]
     kill_timer: asyncio.TimerHandle | None = None
     """Set when it is being ended."""
+    must_die: bool = False
+    """Whether the grace period is over."""
     supervisor_gone: bool = False
 
 
@@ -283,16 +293,13 @@ class ProcessExecutor:
             return
         task.supervisor_gone = True
         left = self._left(task)
-        # The log writers of a real cluster wait for these too (runtime-environment §4.4), but not when all
-        # must end.
-        holders = [pid for pid in left if _holds(pid, task.files)] if task.kill_timer is None else []
-        if not holders:
+        waited_for = self._waited_for(task, left)
+        if left and not waited_for:
             send_group(task.pid, signal.SIGKILL)
-            if left:
-                self._kill_members(task)
-                left = self._left(task)
-        if left:
-            self._watcher.watch((holders or left)[0], lambda: self._supervisor_ended(task))
+            self._kill_members(task)
+            waited_for = self._left(task) if self._table.can_mark else []
+        if waited_for:
+            self._when_over(waited_for[0], lambda: self._supervisor_ended(task))
             return
         if task.kill_timer is not None:
             task.kill_timer.cancel()
@@ -309,6 +316,21 @@ class ProcessExecutor:
             self._keep_excess(task.pod_uid, excess)
         self.on_exit(task.pod_uid, code)
 
+    def _waited_for(self, task: _Running, left: list[int]) -> list[int]:
+        """Return which of the processes that are left may go on for now."""
+        if task.must_die:
+            return []
+        if task.kill_timer is not None:
+            return left
+        # The log writers of a real cluster wait for these too (runtime-environment §4.4).
+        return [pid for pid in left if _holds(pid, task.files)]
+
+    def _when_over(self, pid: int, again: Callable[[], None]) -> None:
+        if self._table.can_mark:
+            self._watcher.watch(pid, again)
+        else:
+            self._loop.call_later(LOOK_INTERVAL_S, again)
+
     # --- memory --------------------------------------------------------------------------------
     def _exceeded(self, pod_uid: str, excess: Excess) -> None:
         """End a task that is over its memory."""
@@ -316,8 +338,10 @@ class ProcessExecutor:
         if task is None or pod_uid in self._excesses:
             return
         self._keep_excess(pod_uid, excess)
-        if task.kill_timer is None:
-            task.kill_timer = self._loop.call_later(_EXCESS_GRACE_S, self._kill_now, task)
+        if task.kill_timer is not None:
+            task.kill_timer.cancel()
+        task.kill_timer = self._loop.call_later(_EXCESS_GRACE_S, self._kill_now, task)
+        task.must_die = True
         self._kill_members(task)
         if task.supervisor_gone:
             self._loop.call_soon(self._supervisor_ended, task)
@@ -331,6 +355,7 @@ class ProcessExecutor:
 
     # --- processes of a task -------------------------------------------------------------------
     def _kill_now(self, task: _Running) -> None:
+        task.must_die = True
         send_group(task.pid, signal.SIGKILL)
         self._kill_members(task)
 
@@ -349,11 +374,18 @@ class ProcessExecutor:
             killed |= left
 
     def _left(self, task: _Running) -> list[int]:
-        """Return what is left of a task whose supervisor is gone."""
-        own_left = self._reap_orphans()
-        if self._is_subreaper and task.process is not None and not own_left:
+        """Return what is left of a task whose supervisor is gone; without marks, its group as one."""
+        if not self._table.can_mark:
+            if task.process is not None:
+                task.process.poll()
+                reap_group(task.pid)
+            return [task.pid] if send_group(task.pid, 0) else []
+        orphans = self._reap_orphans()
+        if self._is_subreaper and task.process is not None and not orphans:
             return []  # what a child of ours leaves behind becomes ours
-        return self._members(task)
+        return self._members(task) or self._members(
+            task
+        )  # one look misses the child of one that dies meanwhile
 
     def _members(self, task: _Running) -> list[int]:
         """Return the living processes of a task without its supervisor."""
@@ -367,7 +399,12 @@ class ProcessExecutor:
         """Reap the dead among the processes that tasks have left to us; returns the living."""
         if not self._is_subreaper:
             return []
-        return [pid for pid in children() if pid not in self._supervisors and not reap(pid)]
+        for _ in range(_KILL_ROUNDS):
+            orphans = [pid for pid in children() if pid not in self._supervisors]
+            living = [pid for pid in orphans if not reap(pid)]
+            if len(living) == len(orphans):
+                break  # else those that died have left us their children
+        return orphans
 
     def _reap_again(self) -> None:
         self._reap_timer = None

@@ -105,16 +105,26 @@ def reap(pid: int) -> bool:
         return False
 
 
+def reap_group(group: int) -> None:
+    """Reap the dead children of a process group: with them it looks alive."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
+
+
 def send(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process that may be gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 
-def send_group(group: int, number: signal.Signals) -> None:
-    """Send a signal to a process group that may be gone."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+def send_group(group: int, number: int) -> bool:
+    """Send a signal to a process group that may be gone; whether it is there. Signal 0 only asks."""
+    try:
         os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def held_bytes(pids: Iterable[int], limit: int) -> int:
