@@ -246,6 +246,7 @@ def test_totals_follow_the_jobs(store: JobStore) -> None:
         return store.page(JobQuery(limit=1, with_total_count=True, **query))[1]  # type: ignore[arg-type]
 
     first, second = add(store, "first"), add(store, "second", virtual_cluster="team")
+    assert store.counts_by_state() == {"WAITING": 2}
     assert (total(), total(users=("bob",)), total(states=("WAITING",))) == (2, 0, 2)
     third = add(store, "third", user="bob")
     first.sub_state = SubState.RUNNING
