@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from openpaisdk.spec.state import JobState
 
@@ -18,6 +18,8 @@ STOP_CODE = -210
 """Exit code of a job that its user stopped."""
 COMPLETION_CODE = -220
 """Exit code of a task that was ended because its job attempt was over."""
+PREEMPTED_CODE = -1003
+"""Exit code of what had to make room: PodPreemptedForCriticalPod, which is tried again."""
 
 
 class SubState(str, Enum):
@@ -119,6 +121,36 @@ class JobRecord:
         return None
 
 
+class JobRow(NamedTuple):
+    """A job in a page of a list, as it is in the database: a page is read more often than anything else, and
+    only to be written out again.
+    """
+
+    id: int
+    user: str
+    name: str
+    sub_state: str
+    stop_requested: int
+    virtual_cluster: str
+    priority: str | None
+    submitted_ms: int
+    created_ms: int | None
+    launched_ms: int | None
+    completed_ms: int | None
+    attempt_id: int | None
+    counted_retries: int
+    retry_at_ms: int | None
+    total_gpu: int
+    total_tasks: int
+    total_roles: int
+    tags: str
+    """Joined by commas."""
+    exit_code: int | None
+    state: str
+    place: int | str
+    """What the list is ordered by."""
+
+
 @dataclass(kw_only=True, slots=True)
 class AttemptRecord:
     """One attempt of a job."""
@@ -184,6 +216,8 @@ class EventRecord:
     role: str | None = None
     index: int | None = None
     pod_uid: str | None = None
+    until_now: bool = False
+    """Whether it goes on at this very moment."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -215,6 +249,15 @@ class Machine:
     """Numbers of the devices, as ``CUDA_VISIBLE_DEVICES`` names them."""
     ip: str = "127.0.0.1"
     virtual_clusters: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    """Declared shares: name -> cpu, gpu, memory in MB. ``default`` is the whole machine when it is not
-    named.
-    """
+    """Declared shares: name -> cpu, gpu, memory in MB."""
+
+    def shares(self) -> dict[str, tuple[int, int, int]]:
+        """Return what each virtual cluster has; ``default``, unless declared, has what the others leave."""
+        declared = self.virtual_clusters
+        if "default" in declared:
+            return declared
+        whole = (self.cpu, len(self.gpus), self.memory_mb)
+        left = tuple(
+            max(0, have - sum(amounts)) for have, *amounts in zip(whole, *declared.values(), strict=True)
+        )
+        return {"default": (left[0], left[1], left[2]), **declared}

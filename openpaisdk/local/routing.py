@@ -56,6 +56,17 @@ class JsonReply(Response):
         super().__init__(body, status_code, {"content-type": "application/json; charset=utf-8"})
 
 
+def number_of(digits: str) -> int:
+    """Return the number of decimal digits; what no file or database could hold is as much as they can."""
+    return int(digits) if len(digits) < 19 else 10**18
+
+
+def declared_length(request: Request) -> int:
+    """Return the length of a body as its sender says it, 0 when that is not known."""
+    declared = request.headers.get("content-length", "")
+    return number_of(declared) if declared.isdecimal() else 0
+
+
 async def read_body(request: Request) -> bytes:
     """Return the body.
 
@@ -63,8 +74,7 @@ async def read_body(request: Request) -> bytes:
         ApiError: 413, it is larger than a rest-server takes (rest-api-v2 §1).
     """
     too_large = ApiError(413, None, "request entity too large")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > BODY_LIMIT_BYTES:
+    if declared_length(request) > BODY_LIMIT_BYTES:
         raise too_large
     pieces = []
     size = 0
@@ -134,11 +144,6 @@ def check_depth(value: Any, *, levels: int = NESTING_MAX) -> None:
 
 def _nested_too_deeply() -> ApiError:
     return ApiError(400, None, f"the body is nested too deeply, at most {NESTING_MAX} levels are taken")
-
-
-def small_number(text: str) -> int | None:
-    """Return the whole number that an address or a query names; ``None`` when it is none or far too large."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 def field_error(name: str, problem: str) -> ApiError:

@@ -8,14 +8,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from openpaisdk.local.home import LocalHome
+
 JOB_TIMEOUT_S = 60
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return when it has come to that."""
+    pause = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not come to that")
 
 
 class LocalServer:
@@ -86,11 +99,23 @@ class LocalServer:
         self.session.close()
         return self.process.wait(JOB_TIMEOUT_S)
 
+    def kill(self) -> None:
+        """End the server as a crash would; its tasks go on."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(JOB_TIMEOUT_S)
 
-def start_local_server(home: Path, *options: str) -> LocalServer:
-    """Start a server process and return it when it answers, or has said why it does not."""
+
+def start_local_server(home: Path, *options: str, inside: Sequence[str] = ()) -> LocalServer:
+    """Start a server process and return it when it answers, or has said why it does not.
+
+    Args:
+        home: The folder of the cluster.
+        options: Words for the server.
+        inside: A command that runs the command behind it, elsewhere.
+    """
     reader, writer = os.pipe()
     command = [
+        *inside,
         sys.executable,
         "-m",
         "openpaisdk.local",
@@ -111,12 +136,19 @@ def start_local_server(home: Path, *options: str) -> LocalServer:
 
 
 @pytest.fixture
+def home(tmp_path: Path) -> LocalHome:
+    home = LocalHome(str(tmp_path / "local"))
+    home.make()
+    return home
+
+
+@pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[..., LocalServer]]:
     """Start servers, by default in a home of this test; those that still run are ended with it."""
     servers: list[LocalServer] = []
 
-    def start(*options: str, home: Path | None = None) -> LocalServer:
-        server = start_local_server(home or tmp_path / "local", *options)
+    def start(*options: str, home: Path | None = None, inside: Sequence[str] = ()) -> LocalServer:
+        server = start_local_server(home or tmp_path / "local", *options, inside=inside)
         servers.append(server)
         return server
 

@@ -196,7 +196,7 @@ def test_no_login_with_an_old_password_survives_its_change(server):
         new = {"patch": True, "data": {"username": "bob", "password": "another-password"}}
         assert server.put("/api/v2/users", json=new).status_code == 201
         answers = [login.result() for login in logins]
-    assert {answer.status_code for answer in answers} == {200, 400}
+    assert {200, 400} <= {answer.status_code for answer in answers} <= {200, 400, 429}
     for answer in answers:
         if answer.status_code == 200:
             header = {"Authorization": f"Bearer {answer.json()['token']}"}

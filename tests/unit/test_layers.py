@@ -123,8 +123,10 @@ def test_the_check_sees_upward_and_sideways_imports(module, source, wrong):
 
 LOCAL_LAYERS = {
     "home": 0,
+    "databases": 0,
     "records": 0,
     "hardware": 0,
+    "removal": 0,
     "api_error": 0,
     "jobs": 1,
     "access": 1,
@@ -135,6 +137,7 @@ LOCAL_LAYERS = {
     "files": 5,
     "web": 5,
     "app": 6,
+    "connections": 6,
     "server": 7,
     "daemon": 8,
     "__main__": 9,

@@ -19,7 +19,7 @@ from openpaisdk.local.api.routes.jobs import find_framework
 from openpaisdk.local.api_error import forbidden, invalid_parameters, no_job
 from openpaisdk.local.departure import Departure
 from openpaisdk.local.records import JobRecord
-from openpaisdk.local.routing import ApiRoute, JsonReply, field_error, read_values, small_number, text_field
+from openpaisdk.local.routing import ApiRoute, JsonReply, field_error, read_values, text_field
 from openpaisdk.local.services import Services
 
 _WAIT_MAX_S = 3600.0
@@ -189,10 +189,9 @@ def _timeout_s(values: dict[str, Any]) -> float:
 def _whole_number(value: str | None, name: str) -> int | None:
     if not value:
         return None
-    number = small_number(value)
-    if number is None:
+    if not (value.isascii() and value.isdecimal() and len(value) < 16):
         raise invalid_parameters(f'"{name}" must be a whole number, at least 0')
-    return number
+    return int(value)
 
 
 def _places(text: str) -> Places:

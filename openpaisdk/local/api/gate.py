@@ -2,13 +2,15 @@
 """The outermost layer of the server: who may talk to it at all, and how errors become answers.
 
 A web page that the user has open elsewhere can send requests to loopback. So the ``Host`` must be a loopback
-name with our port (a foreign name that resolves to 127.0.0.1 is refused), and a request that changes anything
-must not come from a foreign origin. There are no CORS headers.
+name with our port (a foreign name that resolves to 127.0.0.1 is refused), and so is what another site makes a
+browser send, but for a link to a page of ours that somebody follows. There are no CORS headers.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import sqlite3
 import time
 from collections.abc import MutableMapping
 from email.utils import formatdate
@@ -16,6 +18,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from openpaisdk.errors import OpenPaiError
 from openpaisdk.local.access.rate_limits import (
     UNLIMITED,
     Rate,
@@ -30,7 +33,10 @@ _log = logging.getLogger("openpaisdk.local")
 
 GATEWAY_PREFIX = "/rest-server/api"
 """How OpenPAI's gateway names the API (rest-api-v2 §1)."""
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_OUR_SITES = (b"same-origin", b"none")
+"""Values of ``Sec-Fetch-Site``: our own pages, and what the user does; another port is ``same-site``."""
+_TOKEN_LENGTH_MIN = 64
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class CommonHeaders:
@@ -49,6 +55,7 @@ class CommonHeaders:
             self._headers = [
                 (b"date", formatdate(second, usegmt=True).encode()),
                 (b"x-content-type-options", b"nosniff"),
+                (b"cross-origin-resource-policy", b"same-origin"),
             ]
             unlimited = Rate(UNLIMITED, UNLIMITED - 1, second + 60)
             self._unlimited = [*self._headers, *unlimited.headers()]
@@ -99,29 +106,47 @@ class Gate:
             await _send_too_many(send_with_headers, refusal)
         except ApiError as refusal:
             await _send_json(send_with_headers, refusal.status, to_json(refusal.body()))
-        except Exception:  # whatever goes wrong in one request must not end the server
-            _log.exception("a request failed: %s %s", scope["method"], scope["path"])
+        except Exception as exc:  # whatever goes wrong in one request must not end the server
+            _log.exception("a request failed: %s %s", scope["method"], _loggable(scope["path"]))
             if started:
                 raise
-            await _send_json(
-                send_with_headers, 500, to_json({"code": "UnknownError", "message": "internal error"})
-            )
+            body = {"code": "UnknownError", "message": _reason(exc)}
+            await _send_json(send_with_headers, 500, to_json(body))
 
     def _check_sender(self, scope: Scope) -> None:
-        host = origin = None
+        host = origin = site = mode = None
         for name, value in scope["headers"]:
             if name == b"host":
-                host = value
+                host = value if host is None else b""  # two are none
             elif name == b"origin":
                 origin = value
+            elif name == b"sec-fetch-site":
+                site = value
+            elif name == b"sec-fetch-mode":
+                mode = value
         if host is None or host.lower() not in self._hosts:
             raise ApiError(403, "ForbiddenUserError", "This server answers only to its loopback address.")
-        if (
-            origin is not None
-            and scope["method"] not in _SAFE_METHODS
-            and origin.lower() not in self._origins
+        follows_link = mode == b"navigate" and scope["method"] == "GET"
+        if (origin is not None and origin.lower() not in self._origins) or (
+            site is not None and site not in _OUR_SITES and not follows_link
         ):
             raise ApiError(403, "ForbiddenUserError", "Requests from other web sites are not allowed.")
+
+
+def _loggable(path: str) -> str:
+    """Return a path without what may be a token; one is part of the address that revokes it."""
+    return "/".join(part if len(part) < _TOKEN_LENGTH_MIN else "…" for part in path.split("/"))
+
+
+def _reason(exc: Exception) -> str:
+    """Return what the user can do something about, such as a full disk; of all else, the log has it."""
+    if isinstance(exc, OpenPaiError):
+        return f"{exc.message} ({exc.hint})" if exc.hint else exc.message
+    if isinstance(exc, OSError) and exc.errno in _DISK_ERRORS:
+        return f"the disk of the embedded cluster cannot be written: {exc.strerror}"
+    if isinstance(exc, sqlite3.Error):
+        return f"a database of the embedded cluster cannot be used: {exc}"
+    return "internal error"
 
 
 async def _send_json(send: Send, status: int, body: bytes) -> None:

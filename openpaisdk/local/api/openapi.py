@@ -136,6 +136,14 @@ def _group_operations(base: str) -> dict[tuple[str, str], Operation]:
     }
 
 
+_LOG = "/log-manager/{address}/api/v1/logs/{name}"
+_LOG_CONTENT = Operation(
+    reply=_TEXT,
+    content=TEXT,
+    needs_token=False,
+    query={"token": _TEXT, "pod-uid": _TEXT, "tail-mode": {"enum": ["true", "false"]}},
+    other_replies={206: _PIECE, 400: _PIECE, 403: _PIECE, 404: _PIECE, 416: _PIECE},
+)
 _JOB_OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", f"{_API}/jobs"): Operation(reply="Jobs", query=_JOB_LIST_QUERY),
     ("POST", f"{_API}/jobs"): Operation(
@@ -158,13 +166,8 @@ _JOB_OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", f"{_TASK}/attempts/{{task_attempt}}/logs"): Operation(
         reply="LogLocations", query={"tail-mode": {"enum": ["true", "false"]}}
     ),
-    ("GET", "/log-manager/{address}/api/v1/logs/{name}"): Operation(
-        reply=_TEXT,
-        content=TEXT,
-        needs_token=False,
-        query={"token": _TEXT, "pod-uid": _TEXT, "tail-mode": {"enum": ["true", "false"]}},
-        other_replies={206: _PIECE, 403: _PIECE, 404: _PIECE, 416: _PIECE},
-    ),
+    ("GET", _LOG): _LOG_CONTENT,
+    ("HEAD", _LOG): _LOG_CONTENT,
 }
 
 _VC = f"{_API}/virtual-clusters/{{name}}"

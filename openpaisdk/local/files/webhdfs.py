@@ -20,9 +20,11 @@ from starlette.types import Receive, Scope, Send
 from openpaisdk.local.access.auth import Identity, identify_token
 from openpaisdk.local.access.users import ATTEMPT
 from openpaisdk.local.departure import Departure
-from openpaisdk.local.files.hdfs_errors import RemoteError, denied, from_os_error, illegal
-from openpaisdk.local.files.storage_tree import StorageTree, clean_path, delete_tree
-from openpaisdk.local.routing import JsonReply
+from openpaisdk.local.files.hdfs_errors import RemoteError, denied, from_os_error, illegal, not_found
+from openpaisdk.local.files.room import Room
+from openpaisdk.local.files.storage_tree import StorageTree, clean_path
+from openpaisdk.local.removal import delete_tree
+from openpaisdk.local.routing import JsonReply, declared_length
 from openpaisdk.local.services import Services
 
 WEBHDFS_PREFIX = "/webhdfs/v1"
@@ -120,8 +122,10 @@ class WebHdfs:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
         values = {name.lower(): value for name, value in reversed(pairs)}
         identity = self._identify(request, values)
-        raw_path: bytes = request.scope["raw_path"]
-        encoded = raw_path.decode("latin-1").partition(WEBHDFS_PREFIX)[2]
+        raw_path: str = request.scope["raw_path"].decode("latin-1")
+        if not raw_path.startswith(WEBHDFS_PREFIX):  # a part of the prefix is encoded
+            raise not_found(raw_path)
+        encoded = raw_path.removeprefix(WEBHDFS_PREFIX)
         path = clean_path(unquote(encoded, errors="surrogateescape") or "/")
         name = values.get("op", "").upper()
         operation = self._operations.get((request.method, name))
@@ -168,13 +172,10 @@ class WebHdfs:
         length = call.number("length", -1)
         if offset < 0 or length < -1:
             raise illegal("offset and length must not be below 0")
-        place = self._tree.file_place(call.path)
+        self._tree.check_file(call.path)
         if call.flag("noredirect"):
             return JsonReply({"Location": call.data_uri()})
-        try:
-            descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as exc:
-            raise denied(call.path) from exc
+        descriptor = self._tree.open_file(call.path)
         size = os.fstat(descriptor).st_size
         if offset > size:
             os.close(descriptor)
@@ -202,7 +203,7 @@ class WebHdfs:
         return Response(status_code=201, headers={"location": location.replace(WEBHDFS_PREFIX, "", 1)})
 
     async def _append(self, call: _Call) -> Response:
-        self._tree.file_place(call.path)
+        self._tree.check_file(call.path)
         if not call.flag("data"):
             return self._second_step(call)
         aside = await self._receive(call.request)
@@ -226,8 +227,11 @@ class WebHdfs:
         """Write a body aside and return its place; nothing is left when it does not come whole."""
         aside = self._tree.aside()
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        room = Room(descriptor)
         try:
+            room.take(declared_length(request))
             async for piece in request.stream():
+                room.take(len(piece))
                 _write_all(descriptor, piece)
         except BaseException as exc:
             _delete_file(aside)

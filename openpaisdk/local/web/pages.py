@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -44,7 +45,11 @@ class PageRoutes:
 
     def routes(self) -> list[ApiRoute]:
         """Return the routes."""
-        return [ApiRoute("GET", "/", self.home), ApiRoute("GET", "/jobs/{framework}", self.job)]
+        return [
+            ApiRoute("GET", "/", self.home),
+            ApiRoute("GET", "/jobs/{framework}", self.job),
+            ApiRoute("GET", "/job-detail.html", self.portal_link),
+        ]
 
     async def home(self, request: Request) -> Response:
         """Show the newest jobs."""
@@ -52,7 +57,7 @@ class PageRoutes:
             return self._let_in(request)
         if not self._is_known(request):
             return self._html(page.stranger_page(), 401)
-        jobs, _ = self._services.scheduler.jobs(JobQuery(limit=_LIST_LENGTH))
+        jobs = self._services.scheduler.jobs(JobQuery(limit=_LIST_LENGTH))
         return self._html(page.job_list_page(jobs, self._services.uri))
 
     async def job(self, request: Request) -> Response:
@@ -69,6 +74,12 @@ class PageRoutes:
         tasks = [] if job.attempt_id is None else self._services.scheduler.tasks(job, job.attempt_id)
         return self._html(page.job_page(job, tasks, self._log_ends(tasks)))
 
+    async def portal_link(self, request: Request) -> Response:
+        """Lead from the address of a job on a real cluster's portal, which clients make up themselves."""
+        values = request.query_params
+        framework = quote(f"{values.get('username', '')}~{values.get('jobName', '')}", safe="~")
+        return Response(status_code=303, headers={**self._headers, "location": f"/jobs/{framework}"})
+
     def _let_in(self, request: Request) -> Response:
         """Exchange the code for a cookie; the address without it then stays in the browser's history."""
         headers = {**self._headers, "location": request.scope["raw_path"].decode("ascii", "replace")}
@@ -81,6 +92,10 @@ class PageRoutes:
             text = "This link was used before or is too old. Make a new one with: opai job status"
             return self._html(page.message_page("The link is not valid any more", text), 401)
         headers["set-cookie"] = self._sessions.set_cookie(session)
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            # A strict cookie is not sent along a redirect that another site began: our own page goes on.
+            text = page.forward_page(headers.pop("location"))
+            return Response(text.encode(), 200, headers)
         return Response(status_code=303, headers=headers)
 
     def _is_known(self, request: Request) -> bool:
@@ -96,5 +111,5 @@ class PageRoutes:
                 continue
             size = log.size("all")
             start = max(0, size - _LOG_BYTES)
-            text = log.read("all", start, size - start).decode("utf-8", "replace")
+            text = log.tail("all", _LOG_BYTES).decode("utf-8", "replace")
             yield page.LogEnd(title=f"{task.role}-{task.index}", text=text, cut=start > 0)

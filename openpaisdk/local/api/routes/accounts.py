@@ -74,7 +74,9 @@ class AccountRoutes:
         account = self._accounts.account(name)
         if account is None:
             raise ApiError(400, "NoUserError", f"User {name} is not found.")
-        fits = await asyncio.to_thread(self._accounts.password_fits, account, values["password"])
+        async with self._services.guesses.turn(name):
+            fits = await asyncio.to_thread(self._accounts.password_fits, account, values["password"])
+            self._services.guesses.note(name, fits=fits)
         if not fits or not self._accounts.has_password_of(account):  # it may have changed meanwhile
             raise ApiError(400, "IncorrectPasswordError", "Password is incorrect.")
         token = self._accounts.issue(name, USER)

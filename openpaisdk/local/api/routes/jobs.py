@@ -16,7 +16,7 @@ from openpaisdk.local.api.routes.job_query import parse_job_query
 from openpaisdk.local.api.shapes import read_shape
 from openpaisdk.local.api_error import ApiError, forbidden, no_job
 from openpaisdk.local.records import AttemptRecord, JobRecord, TaskRecord
-from openpaisdk.local.routing import ApiRoute, JsonReply, content_type, read_body, small_number
+from openpaisdk.local.routing import ApiRoute, JsonReply, content_type, number_of, read_body
 from openpaisdk.local.services import Services
 from openpaisdk.spec.codec import job_spec_from_document
 from openpaisdk.spec.wire import parse_wire
@@ -82,7 +82,7 @@ class JobRoutes:
         if self._limits is not None:
             self._limits.lists.take(request.scope, identity.user)
         query = parse_job_query(request.scope["query_string"])
-        jobs, total = self._scheduler.jobs(query)
+        jobs, total = self._scheduler.page(query, identity.user)
         return JsonReply(replies.job_list(jobs, total))
 
     async def detail(self, request: Request) -> Response:
@@ -94,12 +94,14 @@ class JobRoutes:
         return JsonReply(replies.job_detail(job, attempt, tasks, ip=self._services.machine.ip))
 
     def _shown_attempt(self, job: JobRecord, wanted: str | None) -> AttemptRecord | None:
-        if wanted is None or not wanted.isdecimal():  # the real server, too, takes no number as the newest
-            wanted = str(job.attempt_id or 0)
-        number = small_number(wanted)
+        if (
+            wanted is None or not wanted.isdecimal()
+        ):  # like the real server, which takes a non-number as the newest
+            return None if job.attempt_id is None else self._scheduler.attempt(job, job.attempt_id)
+        number = number_of(wanted)
         if job.attempt_id is None and number == 0:
             return None
-        attempt = None if number is None else self._scheduler.attempt(job, number)
+        attempt = self._scheduler.attempt(job, number)
         if attempt is None:
             raise no_job(f"JobAttemptId {wanted} is not found in {job.framework}.")
         return attempt

@@ -70,8 +70,7 @@ class KubernetesRoutes:
 
     def _tasks(self) -> Iterable[tuple[JobRecord, TaskRecord]]:
         states = (JobState.WAITING.value, JobState.RUNNING.value, JobState.STOPPING.value)
-        jobs, _ = self._scheduler.jobs(JobQuery(states=states))
-        for job in jobs:
+        for job in self._scheduler.jobs(JobQuery(states=states)):
             if job.attempt_id is not None:
                 for task in self._scheduler.tasks(job, job.attempt_id):
                     yield job, task

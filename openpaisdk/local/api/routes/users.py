@@ -157,7 +157,10 @@ class UserRoutes:
         self._check_self_or_admin(identity, request, wrong)
         if not identity.admin:
             old = values.get("oldPassword", "")
-            if not await asyncio.to_thread(self._accounts.password_fits, account, old):
+            async with self._services.guesses.turn(account.name):
+                fits = await asyncio.to_thread(self._accounts.password_fits, account, old)
+                self._services.guesses.note(account.name, fits=fits)
+            if not fits:
                 raise forbidden(wrong)
         hashed = await _hashed(values["newPassword"])
         if not identity.admin and not self._accounts.has_password_of(account):
