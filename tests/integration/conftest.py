@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,16 @@ import requests
 from openpaisdk.local.home import LocalHome
 
 JOB_TIMEOUT_S = 60
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return when it has come to that."""
+    pause = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not come to that")
 
 
 class LocalServer:
