@@ -221,7 +221,10 @@ class JobStore:
         execute("BEGIN IMMEDIATE")
         try:
             for statement, values in statements:
-                execute(statement, values)
+                try:
+                    execute(statement, values)
+                except UnicodeEncodeError:  # half a surrogate pair, as JSON and names of files can have it
+                    execute(statement, [_storable(value) for value in values])
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -325,7 +328,7 @@ class JobStore:
             raise JobExistsError(
                 f"job {job.framework} already exists", hint="choose another name: names are never free again"
             )
-        text = json.dumps(document, ensure_ascii=False)
+        text = json.dumps(document)
         job.id = job.id or self.next_id()
         self._new[job.id] = (job.user, job.name)
         self._write(("documents", job.id), "INSERT INTO documents VALUES (?, ?)", (job.id, text))
@@ -498,3 +501,7 @@ class JobStore:
 
 def _nothing() -> None:
     """Stand in for a listener that has not come yet."""
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

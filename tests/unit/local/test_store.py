@@ -226,11 +226,28 @@ def test_pages_are_read_by_an_index_at_any_depth(store: JobStore) -> None:
             assert "SCAN" not in plan, statement
 
 
+def test_half_a_surrogate_pair_harms_neither_its_job_nor_others_of_the_same_turn(store: JobStore) -> None:
+    async def submit() -> None:
+        add(store, "other")
+        broken = add(store, "j", tags=("\ud800",), outcome=Outcome(exit_code=1, diagnostics="\ud800"))
+        store.add_event(EventRecord(job_id=broken.id, at_ms=1, type="Normal", reason="R", message="\udcff"))
+        await store.durable()
+        assert [event.message for event in store.events(broken.id)] == ["?"]
+
+    asyncio.run(submit())
+    assert names(store) == ["j", "other"]
+    found = store.job("alice", "j")
+    assert found is not None
+    assert found.tags == ("?",)
+    assert found.outcome == Outcome(exit_code=1, diagnostics="\ud800")
+
+
 def test_totals_follow_the_jobs(store: JobStore) -> None:
     def total(**query: object) -> int | None:
         return store.page(JobQuery(limit=1, with_total_count=True, **query))[1]  # type: ignore[arg-type]
 
     first, second = add(store, "first"), add(store, "second", virtual_cluster="team")
+    assert store.counts_by_state() == {"WAITING": 2}
     assert (total(), total(users=("bob",)), total(states=("WAITING",))) == (2, 0, 2)
     third = add(store, "third", user="bob")
     first.sub_state = SubState.RUNNING
