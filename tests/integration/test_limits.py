@@ -164,7 +164,7 @@ def test_a_kill_that_no_server_saw_is_told_by_the_next(home: LocalHome, tmp_path
 
     async def second() -> None:
         gate.touch()
-        await until(lambda: any(Path(home.tasks).glob("*/exit")))
+        await until(lambda: any(note.read_text().strip() for note in Path(home.tasks).glob("*/exit")))
         async with cluster(home) as scheduler:
             assert_killed_for_memory(scheduler, await end_of(scheduler, "j"))
         assert own_groups(home) == []

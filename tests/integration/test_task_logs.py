@@ -102,7 +102,7 @@ def test_of_a_large_log_the_last_two_parts_are_served(start_server: Callable[...
     wrote = "".join(f"{number}\n" for number in range(1, 300_001)).encode()
     begin = (len(wrote) - 1) // PART * PART
     places = locations(server, "large")
-    assert {"stdout", "stdout.1", "stderr", "all", "all.1", "runtime.log"} == set(places)
+    assert {"stdout", "stdout.1", "stderr", "all", "all.1", "runtime.log", "init.log"} == set(places)
     for name in ("stdout", "all"):
         assert get(server, places[name]).content == wrote[begin:]
         older = get(server, places[f"{name}.1"])
