@@ -10,7 +10,7 @@ from openpaisdk._secret import Secret
 from openpaisdk.errors import ClusterError
 from openpaisdk.rest import replies
 from openpaisdk.rest.client import RestClient
-from openpaisdk.rest.urls import encode_query, is_loopback, split_url
+from openpaisdk.http.urls import encode_query, is_loopback, split_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from openpaisdk.constants import (
     WORKSPACE_VARIABLE,
 )
 from openpaisdk.errors import ConfigError
-from openpaisdk.rest.urls import is_loopback
+from openpaisdk.http.urls import is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
