@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 
 from openpaisdk.errors import ConfigError, MissingExtraError, UsageError
-from openpaisdk.storage.hdfs.addresses import WEB_SCHEMES, split_uri
+from openpaisdk.storage.hdfs.addresses import WEB_SCHEMES, split_uri, web_addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +88,16 @@ class Registry:
         except TypeError as exc:
             raise ConfigError(f"storage {uri!r} has an option that it does not take: {exc}") from exc
         return storage
+
+
+def check_uri(uri: str) -> None:
+    """Raise ``UsageError`` when nothing serves an address, without opening it."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator or not rest or (scheme not in _BUILT_IN and _from_entry_points(scheme) is None):
+        known = ", ".join(f"{name}://" for name in sorted(_BUILT_IN))
+        raise UsageError(f"{uri!r} is not the address of a storage (known: {known})")
+    if scheme in WEB_SCHEMES:
+        web_addresses(uri)
 
 
 def _from_entry_points(scheme: str) -> str | None:

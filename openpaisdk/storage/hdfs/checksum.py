@@ -145,4 +145,9 @@ class HadoopDigest:
             self._rest = b""
         if self._in_block:
             self._end_block()
+        # Hadoop digests the buffer of the blocks' MD5s as it is: 32 bytes doubled until they fit, zeros behind.
+        capacity = 32
+        while capacity < 16 * self._blocks:
+            capacity *= 2
+        self._of_file.update(bytes(capacity - 16 * self._blocks))
         return self._of_file.digest()

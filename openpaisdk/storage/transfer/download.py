@@ -121,7 +121,7 @@ class Download:
         """Write a content behind what is there of it, and compare length and checksum."""
         found = self._storage._checksum(remote_path) if self._verify and content.size else None
         digest = found.make_digest() if found is not None else None
-        if digest is None and self._verify and self._storage.has_checksums:
+        if digest is None and self._verify and content.size and self._storage.has_checksums:
             self._note(LENGTH_NOTE)
         view = memoryview(bytearray(min(_PIECE_BYTES, content.size + 1)))
         self._take_up(target, kept, digest, view)
