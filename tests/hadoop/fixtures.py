@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Real Hadoop as fixtures; ``tests/integration/conftest.py`` takes them up.
+
+Processes are started when the first test asks, and serve all tests of the session. A test that breaks
+something makes it whole again, or starts a cluster of its own with ``make_hadoop``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hadoop.cluster import Hadoop
+from tests.hadoop.jars import HadoopMissingError, fetch_jars
+
+
+@pytest.fixture(scope="session")
+def hadoop_jars() -> Path:
+    """The jars; a test is skipped where they cannot be had, which fails under CI."""
+    try:
+        return fetch_jars()
+    except HadoopMissingError as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="session")
+def hadoop(hadoop_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hadoop]:
+    """One name node and two data nodes."""
+    with Hadoop(tmp_path_factory.mktemp("hadoop")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def make_hadoop(
+    hadoop_jars: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Hadoop]]:
+    """Start clusters of a test's own: ``make_hadoop(data_nodes=3, properties=…)``."""
+    with ExitStack() as stack:
+
+        def make(kind: type[Hadoop] = Hadoop, **options: Any) -> Hadoop:
+            return stack.enter_context(kind(tmp_path_factory.mktemp("hadoop"), **options))
+
+        yield make
