@@ -200,13 +200,13 @@ class Hadoop:
         finally:
             self.admin("-safemode", "leave")
 
-    def call(self, method: str, op: str, path: str, **values: object) -> requests.Response:
+    def call(self, method: str, op: str, path: str, **values: object) -> Any:
         """Send an operation to the name node as the superuser; refusals raise."""
         parameters = {"op": op, "user.name": SUPERUSER, **values}
         address = f"{self.uri}/webhdfs/v1{requests.utils.quote(path)}"
         answer = self.session.request(method, address, params=parameters, timeout=60)  # type: ignore[arg-type]
         assert answer.ok, answer.text
-        return answer
+        return answer.json() if answer.content else None
 
     def make_folder(self, path: str, *, owner: str, permission: str = "755") -> None:
         """Make a folder that belongs to a user."""

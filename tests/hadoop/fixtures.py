@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from tests.hadoop.cluster import Hadoop
+from tests.hadoop.high_availability import PairOfNameNodes
 from tests.hadoop.jars import HadoopMissingError, fetch_jars
+from tests.hadoop.kerberos import Kdc, KerberosHadoop
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,33 @@ def hadoop_jars() -> Path:
 def hadoop(hadoop_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hadoop]:
     """One name node and two data nodes."""
     with Hadoop(tmp_path_factory.mktemp("hadoop")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def kdc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kdc]:
+    """A Kerberos realm."""
+    try:
+        center = Kdc(tmp_path_factory.mktemp("kdc"))
+    except HadoopMissingError as exc:
+        pytest.skip(str(exc))
+    with center:
+        yield center
+
+
+@pytest.fixture(scope="session")
+def hadoop_kerberos(
+    hadoop_jars: Path, kdc: Kdc, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KerberosHadoop]:
+    """A cluster with Kerberos and one data node."""
+    with KerberosHadoop(tmp_path_factory.mktemp("hadoop-kerberos"), kdc=kdc, data_nodes=1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def hadoop_ha(hadoop_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PairOfNameNodes]:
+    """Two name nodes and one data node, for one test alone."""
+    with PairOfNameNodes(tmp_path_factory.mktemp("hadoop-ha"), data_nodes=1) as cluster:
         yield cluster
 
 

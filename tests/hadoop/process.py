@@ -26,13 +26,28 @@ log4j.appender.console.layout.ConversionPattern = %d{ISO8601} %p %c{1}: %m%n
 """
 
 
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listened on a moment ago, each another one."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
+    """Return ports of loopback that nobody listens on; none is given twice by one process of tests."""
+    ports: list[int] = []
+    while len(ports) < count:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            ports.append(port)
     return ports
+
+
+def listens(port: int) -> bool:
+    """Tell whether something takes connections on a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    except OSError:
+        return False
+    return True
 
 
 def write_configuration(folder: Path, core: Mapping[str, object], hdfs: Mapping[str, object]) -> None:
@@ -77,7 +92,7 @@ class JavaSettings:
         class_path = f"{configuration}:{self._web}:{fetch_jars()}/*"
         return ["java", *self._options, "-cp", class_path, f"org.apache.hadoop.hdfs.{main_class}", *words]
 
-    def run(self, configuration: Path, main_class: str, *words: str) -> str:
+    def run(self, configuration: Path, main_class: str, *words: str, **variables: str) -> str:
         """Run a main class to its end and return what it wrote.
 
         Raises:
@@ -85,7 +100,7 @@ class JavaSettings:
         """
         done = subprocess.run(
             self.command(configuration, main_class, *words),
-            env=environment(),
+            env={**environment(), **variables},
             check=False,
             capture_output=True,
             text=True,
