@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # make demo: a real job on the embedded cluster · make test: all tests · make check: what must be clean · make bench
-# make docs: pages that are made from the code
+# make docs: pages that are made from the code · make hadoop: HDFS in the foreground, to try things on
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ DEMO_JOB := digits-$(shell date +%m%d-%H%M%S)
 DEMO_OUTPUT := digits-output
 SOURCES := $(shell find openpaisdk -name '*.py' -o -name '*.json' -o -name '*.sh') setup.py pyproject.toml README.md
 
-.PHONY: demo test unit check docs format bench clean
+.PHONY: demo test unit check docs format bench hadoop clean
 
 # The shell's settings for Python are for people at work; a fresh start is measured and shown without them.
 unexport PYTHONDONTWRITEBYTECODE
@@ -59,6 +59,9 @@ docs: $(VENV)/.test
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+hadoop: $(VENV)/.test
+	$(BIN)/python -m tests.hadoop
 
 bench: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks

@@ -30,7 +30,7 @@ setup(
     install_requires=["requests>=2.28", "hdfs>=2.7", "pyyaml>=6.0", "pathspec>=0.12"],
     extras_require={
         "local": LOCAL,
-        "test": [*LOCAL, "jsonschema>=4.17", "pytest>=8", "build"],
+        "test": [*LOCAL, "jsonschema>=4.17", "pytest>=8", "build", "fsspec"],
         "dev": [
             "ruff==0.17.5",
             "mypy==2.4.1",

@@ -190,8 +190,11 @@ def _option_words(options: Mapping[str, Any]) -> list[str]:
             words += [word, str(options[key])]
     for variable in options.get("pass_env") or ():
         words += ["--pass-env", str(variable)]
-    for name, share in (options.get("virtual_clusters") or {}).items():
-        words += ["--vc", f"{name}={':'.join(map(str, share))}"]
+    shares = options.get("virtual_clusters")
+    if shares is not None:
+        for name, share in shares.items():
+            words += ["--vc", f"{name}={':'.join(map(str, share))}"]
+        words += [] if shares else ["--vc", ""]
     return words
 
 

@@ -55,6 +55,16 @@ def memory_mb(text: str) -> int:
         raise ArgumentTypeError(exc.message) from exc
 
 
+def share(text: str) -> tuple[str, tuple[int, int, int]] | None:
+    """Read ``NAME=CPU:GPU:MEM``; nothing stands for no share at all."""
+    from openpaisdk.spec.names import parse_share
+
+    try:
+        return parse_share(text) if text else None
+    except UsageError as exc:
+        raise ArgumentTypeError(exc.message) from exc
+
+
 def pair(text: str) -> tuple[str, str]:
     """Read ``NAME=VALUE``."""
     name, equals, value = text.partition("=")

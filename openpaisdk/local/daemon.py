@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from openpaisdk.errors import LocalClusterError, MissingExtraError, OpenPaiError, UsageError
 from openpaisdk.local.home import LocalHome
-from openpaisdk.spec.names import parse_memory_mb
+from openpaisdk.spec.names import parse_memory_mb, parse_share
 
 LOCK_FILE = "server.lock"
 LOG_LIMIT_BYTES = 4 * 1024**2
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--cpu", type=int, help="CPUs to give to tasks; left out: those of the machine")
     serve.add_argument("--gpu", type=int, help="GPUs to give to tasks; left out: those of the machine")
     serve.add_argument("--mem", help="memory to give to tasks, such as 16g; left out: that of the machine")
-    serve.add_argument("--vc", action="append", default=[], help="a share, NAME=CPU:GPU:MEM")
+    serve.add_argument("--vc", action="append", default=[], help="a share, NAME=CPU:GPU:MEM; empty: none")
     serve.add_argument("--pass-env", action="append", default=[], help="a variable that tasks may see")
     serve.add_argument("--ready-fd", type=int, help="descriptor to report to")
     serve.add_argument("--foreground", action="store_true", help="stay attached to the terminal")
@@ -174,17 +174,11 @@ def _settings(home: LocalHome, options: argparse.Namespace) -> dict[str, Any]:
     if options.pass_env:
         told["pass_env"] = options.pass_env
     if options.vc:
-        told["virtual_clusters"] = dict(_parse_share(text) for text in options.vc)
+        told["virtual_clusters"] = {
+            name: list(amounts) for name, amounts in (parse_share(text) for text in options.vc if text)
+        }
     before = read_json(home.config_file, default={})
     settings = {**before, **told}
     if settings != before:
         replace_json(home.config_file, settings, mode=0o600)
     return settings
-
-
-def _parse_share(text: str) -> tuple[str, list[int]]:
-    name, _, amounts = text.partition("=")
-    words = amounts.split(":")
-    if not name or len(words) != 3 or not (words[0].isdecimal() and words[1].isdecimal()):
-        raise UsageError(f"virtual cluster {text!r} is not NAME=CPU:GPU:MEM", hint="for example team=4:1:16g")
-    return name, [int(words[0]), int(words[1]), parse_memory_mb(words[2])]

@@ -18,6 +18,8 @@ STOP_CODE = -210
 """Exit code of a job that its user stopped."""
 COMPLETION_CODE = -220
 """Exit code of a task that was ended because its job attempt was over."""
+PREEMPTED_CODE = -1003
+"""Exit code of what had to make room: PodPreemptedForCriticalPod, which is tried again."""
 
 
 class SubState(str, Enum):
@@ -215,6 +217,15 @@ class Machine:
     """Numbers of the devices, as ``CUDA_VISIBLE_DEVICES`` names them."""
     ip: str = "127.0.0.1"
     virtual_clusters: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    """Declared shares: name -> cpu, gpu, memory in MB. ``default`` is the whole machine when it is not
-    named.
-    """
+    """Declared shares: name -> cpu, gpu, memory in MB."""
+
+    def shares(self) -> dict[str, tuple[int, int, int]]:
+        """Return what each virtual cluster has; ``default``, unless declared, has what the others leave."""
+        declared = self.virtual_clusters
+        if "default" in declared:
+            return declared
+        whole = (self.cpu, len(self.gpus), self.memory_mb)
+        left = tuple(
+            max(0, have - sum(amounts)) for have, *amounts in zip(whole, *declared.values(), strict=True)
+        )
+        return {"default": (left[0], left[1], left[2]), **declared}

@@ -88,7 +88,7 @@ async def read_values(request: Request) -> dict[str, Any]:
         raise invalid_parameters('"value" must be an object')
     try:
         value = json.loads(body)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ApiError(400, None, f"the body is not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise invalid_parameters('"value" must be an object')

@@ -23,8 +23,10 @@ from openpaisdk.constants import VERSION
 from openpaisdk.errors import ConfigError, LocalClusterError
 from openpaisdk.local.access.users import AccountStore
 from openpaisdk.local.app import build_app
+from openpaisdk.local.connections import BoundedProtocol
 from openpaisdk.local.hardware import usable_cpus, usable_memory_mb, visible_gpus
 from openpaisdk.local.home import LocalHome
+from openpaisdk.local.jobs.admission import shares_problem
 from openpaisdk.local.records import Machine
 from openpaisdk.local.services import Services
 
@@ -48,10 +50,14 @@ def login_name() -> str:
 
 
 def machine_of(settings: dict[str, Any]) -> Machine:
-    """Return what tasks are given: what the settings say, else what the machine has."""
+    """Return what tasks are given: what the settings say, else what the machine has.
+
+    Raises:
+        LocalClusterError: The shares of its virtual clusters are more than it has.
+    """
     gpu = settings.get("gpu")
     gpus = tuple(range(gpu)) if gpu is not None else visible_gpus()
-    return Machine(
+    machine = Machine(
         cpu=settings.get("cpu") or usable_cpus(),
         memory_mb=settings.get("memory_mb") or usable_memory_mb(),
         gpus=gpus,
@@ -60,6 +66,10 @@ def machine_of(settings: dict[str, Any]) -> Machine:
             for name, (cpu, gpu, memory_mb) in settings.get("virtual_clusters", {}).items()
         },
     )
+    problem = shares_problem(machine)
+    if problem is not None:
+        raise LocalClusterError(problem, hint="opai local start --vc NAME=CPU:GPU:MEM … with smaller shares")
+    return machine
 
 
 def bind(wanted: int | None, last: int | None) -> socket.socket:
@@ -109,8 +119,10 @@ def http_server(app: ASGIApp) -> QuietServer:
     config = uvicorn.Config(
         app,
         log_config=None,
+        log_level="error",  # anybody could fill the log with warnings
         access_log=False,
         lifespan="off",
+        http=BoundedProtocol,
         ws="none",
         server_header=False,
         date_header=False,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from openpaisdk.local.access.auth import Authenticator, Permits
+from openpaisdk.local.access.guesses import Guesses
 from openpaisdk.local.access.sessions import PageSessions
 from openpaisdk.local.access.users import AccountStore
 
@@ -34,6 +35,7 @@ class Services:
 
     def __post_init__(self) -> None:
         self.auth = Authenticator(self.accounts)
+        self.guesses = Guesses()
         self.sessions = PageSessions(self.uri)
         self.waiting: set[Callable[[], None]] = set()
         """What to call when the server ends, so that answers that wait for something stop waiting."""
@@ -55,6 +57,4 @@ class Services:
 
     def virtual_clusters(self) -> dict[str, tuple[int, int, int]]:
         """Return what each virtual cluster has: CPUs, GPUs, memory in MB; ``default`` is always there."""
-        machine = self.machine
-        whole = (machine.cpu, len(machine.gpus), machine.memory_mb)
-        return {"default": whole, **machine.virtual_clusters}
+        return self.machine.shares()

@@ -18,6 +18,7 @@ JOB_NAME_LIMIT = 255
 _JOB_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _NOT_IN_JOB_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
 _NOT_IN_ROLE = re.compile(r"[^a-z0-9]")
+_SHARE_NAME = re.compile(r"\w+", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 _MB_OF_UNIT = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0 * 1024.0}
 
@@ -91,6 +92,22 @@ def parse_memory_mb(text: str) -> int:
     if not 1 <= amount < 2**53:
         raise UsageError(f"memory {str(text)!r} is out of range, at least 1 MB is wanted")
     return int(amount)
+
+
+def parse_share(text: str) -> tuple[str, tuple[int, int, int]]:
+    """Return name, CPUs, GPUs and MB of memory of a virtual cluster: ``team=4:1:16g``.
+
+    Raises:
+        UsageError: The text has another form, or the name is none that the REST API takes (rest-api-v2 §6).
+    """
+    name, _, amounts = text.partition("=")
+    words = amounts.split(":")
+    if not _SHARE_NAME.fullmatch(name) or len(words) != 3 or not all(word.isdecimal() for word in words[:2]):
+        raise UsageError(
+            f"virtual cluster {text!r} is not NAME=CPU:GPU:MEM",
+            hint="for example team=4:1:16g; names have letters, digits and '_'",
+        )
+    return name, (int(words[0]), int(words[1]), parse_memory_mb(words[2]))
 
 
 def generate_job_name(prefix: str = "job") -> str:

@@ -219,6 +219,9 @@ class _Reader:
         values: list[Any] = []
         places: dict[int, Any] = {}
         while type(event := self._next()) is not SequenceEndEvent:
+            index = event.start_mark.index
+            if self._text[index] == "?" and self._text[index + 1] in ",]" and type(event) is not ScalarEvent:
+                raise _error(event, "missed comma between flow collection entries", "quote the '?'")
             places[len(values)] = (event.start_mark, event.start_mark)
             values.append(self._read_node(event, level + 1))
         self.marks[id(values)] = (values, places)

@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.hadoop.fixtures import hadoop, hadoop_ha, hadoop_jars, hadoop_kerberos, kdc, make_hadoop
+
+__all__ = ["hadoop", "hadoop_ha", "hadoop_jars", "hadoop_kerberos", "kdc", "make_hadoop"]
+
 JOB_TIMEOUT_S = 60
 
 

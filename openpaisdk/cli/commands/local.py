@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOG_LINES = 100
 FOLLOW_INTERVAL_S = 0.2
+_OPTIONS = {"memory_mb": "mem", "pass_env": "pass-env", "virtual_clusters": "vc"}
 _MODES = {"k": "kill", "kill": "kill", "l": "leave", "leave": "leave"}
 
 
@@ -34,7 +35,7 @@ class StartLocal(Command):
     details = (
         "What it is told is kept for later starts. Left out, it has the cores and memory of this machine."
     )
-    examples = ("opai local start", "opai local start --gpu 2 --mem 16g --pass-env HF_TOKEN")
+    examples = ("opai local start", "opai local start --cpu 8 --vc team=4:1:16g --pass-env HF_TOKEN")
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare what the cluster has to give."""
@@ -49,6 +50,13 @@ class StartLocal(Command):
             "--mem", type=options.memory_mb, metavar="SIZE", help="memory to give to jobs: 4096 (MB), 4g"
         )
         parser.add_argument(
+            "--vc",
+            action="append",
+            type=options.share,
+            metavar="NAME=CPU:GPU:MEM",
+            help="share of a virtual cluster (repeatable); 'default' has what they leave; '' for none",
+        )
+        parser.add_argument(
             "--pass-env",
             action="extend",
             type=options.comma_list,
@@ -60,6 +68,8 @@ class StartLocal(Command):
         """Start the cluster unless it runs, and return its status."""
         wanted = {"port": args.port, "cpu": args.cpu, "gpu": args.gpu, "memory_mb": args.mem}
         wanted["pass_env"] = args.pass_env
+        if args.vc is not None:
+            wanted["virtual_clusters"] = {name: list(amounts) for name, amounts in filter(None, args.vc)}
         given = {key: value for key, value in wanted.items() if value is not None}
         if given and embedded.answers(embedded.read_server_file()):
             _require_same(given)
@@ -128,12 +138,13 @@ class ResetLocal(Command):
             )
         if os.path.isdir(folder):
             _end_everything(context)
-            import shutil
+            from openpaisdk.local.removal import delete_tree
 
-            try:
-                shutil.rmtree(folder)
-            except OSError as exc:
-                raise LocalClusterError(f"cannot delete {exc.filename!r}: {exc.strerror}") from exc
+            delete_tree(folder)
+            if os.path.lexists(folder):
+                raise LocalClusterError(
+                    f"not all of {folder!r} could be deleted", hint=f"rm -r {folder} says why"
+                )
         return embedded.status()
 
 
@@ -235,7 +246,7 @@ def _require_same(given: dict[str, Any]) -> None:
     known = read_json(os.path.join(local_folder(), LOCAL_CONFIG_FILE), default={})
     changed = [key for key, value in given.items() if known.get(key) != value]
     if changed:
-        names = ", ".join(f"--{'mem' if key == 'memory_mb' else key.replace('_', '-')}" for key in changed)
+        names = ", ".join(f"--{_OPTIONS.get(key, key)}" for key in changed)
         raise LocalClusterError(
             f"the embedded cluster runs already, and heeds {names} only when it starts",
             hint="`opai local stop --leave`, which lets tasks run on, then start it again with these options",

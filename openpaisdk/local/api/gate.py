@@ -2,8 +2,8 @@
 """The outermost layer of the server: who may talk to it at all, and how errors become answers.
 
 A web page that the user has open elsewhere can send requests to loopback. So the ``Host`` must be a loopback
-name with our port (a foreign name that resolves to 127.0.0.1 is refused), and a request that changes anything
-must not come from a foreign origin. There are no CORS headers.
+name with our port (a foreign name that resolves to 127.0.0.1 is refused), and so is what another site makes a
+browser send, but for a link to a page of ours that somebody follows. There are no CORS headers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _log = logging.getLogger("openpaisdk.local")
 
 GATEWAY_PREFIX = "/rest-server/api"
 """How OpenPAI's gateway names the API (rest-api-v2 §1)."""
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_OUR_SITES = (b"same-origin", b"none")
+"""Values of ``Sec-Fetch-Site``: our own pages, and what the user does; another port is ``same-site``."""
+_TOKEN_LENGTH_MIN = 64
 _RATE_LIMIT = 1_000_000
 """Shown to clients that read the headers; nobody is ever refused for asking too often."""
 
@@ -43,6 +45,7 @@ class CommonHeaders:
             self._headers = [
                 (b"date", formatdate(second, usegmt=True).encode()),
                 (b"x-content-type-options", b"nosniff"),
+                (b"cross-origin-resource-policy", b"same-origin"),
                 (b"x-ratelimit-limit", b"%d" % _RATE_LIMIT),
                 (b"x-ratelimit-remaining", b"%d" % (_RATE_LIMIT - 1)),
                 (b"x-ratelimit-reset", b"%d" % (second + 60)),
@@ -90,7 +93,7 @@ class Gate:
         except ApiError as refusal:
             await _send_json(send_with_headers, refusal.status, to_json(refusal.body()))
         except Exception:  # whatever goes wrong in one request must not end the server
-            _log.exception("a request failed: %s %s", scope["method"], scope["path"])
+            _log.exception("a request failed: %s %s", scope["method"], _loggable(scope["path"]))
             if started:
                 raise
             await _send_json(
@@ -98,20 +101,28 @@ class Gate:
             )
 
     def _check_sender(self, scope: Scope) -> None:
-        host = origin = None
+        host = origin = site = mode = None
         for name, value in scope["headers"]:
             if name == b"host":
-                host = value
+                host = value if host is None else b""  # two are none
             elif name == b"origin":
                 origin = value
+            elif name == b"sec-fetch-site":
+                site = value
+            elif name == b"sec-fetch-mode":
+                mode = value
         if host is None or host.lower() not in self._hosts:
             raise ApiError(403, "ForbiddenUserError", "This server answers only to its loopback address.")
-        if (
-            origin is not None
-            and scope["method"] not in _SAFE_METHODS
-            and origin.lower() not in self._origins
+        follows_link = mode == b"navigate" and scope["method"] == "GET"
+        if (origin is not None and origin.lower() not in self._origins) or (
+            site is not None and site not in _OUR_SITES and not follows_link
         ):
             raise ApiError(403, "ForbiddenUserError", "Requests from other web sites are not allowed.")
+
+
+def _loggable(path: str) -> str:
+    """Return a path without what may be a token; one is part of the address that revokes it."""
+    return "/".join(part if len(part) < _TOKEN_LENGTH_MIN else "…" for part in path.split("/"))
 
 
 async def _send_json(send: Send, status: int, body: bytes) -> None:

@@ -8,19 +8,23 @@ leaves nothing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
 import stat
 from typing import Any
 
+from openpaisdk.local.files.confined import NO_LINK, ConfinedFolder
 from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error, illegal
+from openpaisdk.local.removal import delete_tree
 
 ASIDE_FOLDER = ".uploads"
 """At the root of the storage, never shown: files on their way in, trees on their way out."""
 BLOCK_SIZE = 128 * 1024**2
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
+_NOT_THERE = ("FileNotFoundException", "ParentNotDirectoryException")
 
 
 def clean_path(path: str) -> str:
@@ -50,80 +54,63 @@ class StorageTree:
     """
 
     def __init__(self, root: str, owner: str) -> None:
-        self._root = os.path.realpath(root)
+        self._root = ConfinedFolder(root, ASIDE_FOLDER)
         self._owner = owner
-        self._aside = os.path.join(self._root, ASIDE_FOLDER)
-        shutil.rmtree(self._aside, ignore_errors=True)
-        os.makedirs(self._aside, mode=0o700, exist_ok=True)
-
-    # --- places --------------------------------------------------------------------------------
-    def place(self, path: str) -> str:
-        """Return the real place of a path, all links on the way followed.
-
-        Raises:
-            RemoteError: A link leads out of the storage, or aside.
-        """
-        try:
-            place = os.path.realpath(self._root + path)
-        except OSError as exc:
-            raise from_os_error(exc, path) from exc
-        inside = place == self._root or place.startswith(self._root + os.sep)
-        if not inside or place == self._aside or place.startswith(self._aside + os.sep):
-            raise RemoteError("AccessControlException", f"Permission denied: {path} leads out of the storage")
-        return place
-
-    def _entry(self, path: str) -> str:
-        """Return the place of a path whose last part is not followed when it is a link."""
-        parent, _, name = path.rpartition("/")
-        return os.path.join(self.place(parent or "/"), name) if name else self._root
+        delete_tree(self._root.hidden)
+        os.makedirs(self._root.hidden, mode=0o700, exist_ok=True)
 
     def aside(self) -> str:
         """Return the place of a new file that is not seen yet."""
-        os.makedirs(self._aside, mode=0o700, exist_ok=True)
-        return os.path.join(self._aside, secrets.token_hex(8))
+        os.makedirs(self._root.hidden, mode=0o700, exist_ok=True)
+        return os.path.join(self._root.hidden, secrets.token_hex(8))
 
     # --- look ----------------------------------------------------------------------------------
     def stat(self, path: str) -> os.stat_result:
         """Return what the system knows of a path."""
-        try:
-            return os.stat(self.place(path))
-        except OSError as exc:
-            raise from_os_error(exc, path) from exc
+        with self._root.held(path) as (folder, name):
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
+            raise RemoteError("IOException", f"Links that lead to themselves: {path}")
+        return found
 
-    def exists(self, path: str) -> bool:
-        """Return whether there is something."""
-        return os.path.lexists(self._entry(path))
+    def _is_folder(self, path: str) -> bool:
+        try:
+            return stat.S_ISDIR(self.stat(path).st_mode)
+        except RemoteError as exc:
+            if exc.exception in _NOT_THERE:
+                return False
+            raise
 
     def status(self, path: str) -> dict[str, Any]:
         """Return a ``FileStatus``."""
-        return self._status(self.stat(path), "", self.place(path))
+        return self._status(self.stat(path), "")
 
     def list(self, path: str) -> list[dict[str, Any]]:
         """Return the ``FileStatus`` of each entry of a folder by name, or of the file itself."""
         found = self.stat(path)
         if not stat.S_ISDIR(found.st_mode):
-            return [self._status(found, "", self.place(path))]
-        folder = self.place(path)
+            return [self._status(found, "")]
         statuses = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    if folder == self._root and entry.name == ASIDE_FOLDER:
-                        continue
-                    with contextlib.suppress(FileNotFoundError):  # gone meanwhile
-                        statuses.append(self._status(self._entry_stat(entry), entry.name, entry.path))
-        except OSError as exc:
-            raise from_os_error(exc, path) from exc
+        with self._root.held(path) as (folder, name):
+            descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | NO_LINK, dir_fd=folder)
+            try:
+                with os.scandir(descriptor) as entries:
+                    for entry in sorted(entries, key=lambda entry: entry.name):
+                        if path == "/" and entry.name == ASIDE_FOLDER:
+                            continue
+                        with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                            statuses.append(self._status(self._entry_stat(path, entry), entry.name))
+            finally:
+                os.close(descriptor)
         return statuses
 
-    def _entry_stat(self, entry: os.DirEntry[str]) -> os.stat_result:
+    def _entry_stat(self, path: str, entry: os.DirEntry[str]) -> os.stat_result:
         if entry.is_symlink():
-            target = os.path.realpath(entry.path)
-            if not target.startswith(self._root + os.sep) or not os.path.exists(target):
-                return entry.stat(follow_symlinks=False)
-        return entry.stat()
+            with contextlib.suppress(RemoteError):  # it leads out, or nowhere
+                return self.stat(f"{path.rstrip('/')}/{entry.name}")
+        return entry.stat(follow_symlinks=False)
 
-    def _status(self, found: os.stat_result, name: str, place: str) -> dict[str, Any]:
+    def _status(self, found: os.stat_result, name: str) -> dict[str, Any]:
         is_folder = stat.S_ISDIR(found.st_mode)
         kind = "DIRECTORY" if is_folder else "SYMLINK" if stat.S_ISLNK(found.st_mode) else "FILE"
         return {
@@ -147,7 +134,7 @@ class StorageTree:
         found = self.stat(path)
         folders, files, size = 0, 1, found.st_size
         if stat.S_ISDIR(found.st_mode):
-            folders, files, size = _count(self.place(path), skip=self._aside)
+            folders, files, size = _count(self._root.place(path), skip=self._root.hidden)
         return {
             "directoryCount": folders,
             "fileCount": files,
@@ -157,29 +144,49 @@ class StorageTree:
             "spaceQuota": -1,
         }
 
+    def check_file(self, path: str) -> None:
+        """Raise when there is no file.
+
+        Raises:
+            RemoteError: There is none, or it is a folder.
+        """
+        if not stat.S_ISREG(self.stat(path).st_mode):
+            raise RemoteError("FileNotFoundException", f"Path is not a file: {path}")
+
+    def open_file(self, path: str) -> int:
+        """Open a file for reading and return its descriptor.
+
+        Raises:
+            RemoteError: There is none, or it is a folder.
+        """
+        return self._root.open_file(path, os.O_RDONLY)
+
     # --- change --------------------------------------------------------------------------------
     def make_folder(self, path: str, mode: int | None = None) -> None:
         """Make a folder and those above it; it is no error when it is there."""
-        place = self.place(path)
-        if not os.path.isdir(place):
-            self._make_folders(path, place)
-            if mode is not None:
-                os.chmod(place, mode | 0o700)
+        if self._is_folder(path):
+            return
+        self._make_folders(path)
+        if mode is not None:
+            self.set_mode(path, mode)
 
-    def _make_folders(self, path: str, place: str) -> None:
-        if os.path.lexists(place) and not os.path.isdir(place):
-            raise RemoteError("FileAlreadyExistsException", f"Path is not a directory: {path}")
-        missing = []
-        while not os.path.lexists(place):
-            missing.append(place)
-            place = os.path.dirname(place)
+    def _make_folders(self, path: str) -> None:
         try:
-            for folder in reversed(missing):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(folder, 0o700)
-                    os.chmod(folder, FOLDER_MODE)
-        except OSError as exc:
-            raise from_os_error(exc, path) from exc
+            self._root.make_folders(path, FOLDER_MODE)
+        except RemoteError as exc:
+            if exc.exception == "ParentNotDirectoryException" and self._is_something(path):
+                raise RemoteError("FileAlreadyExistsException", f"Path is not a directory: {path}") from exc
+            raise
+
+    def _is_something(self, path: str) -> bool:
+        try:
+            with self._root.held(path, follow=False) as (folder, name):
+                os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except RemoteError as exc:
+            if exc.exception in _NOT_THERE:
+                return False
+            raise
+        return True
 
     def check_new_file(self, path: str, *, overwrite: bool) -> None:
         """Raise what creating a file here would raise, before its content is sent.
@@ -189,7 +196,7 @@ class StorageTree:
         """
         if path == "/":
             raise RemoteError("FileAlreadyExistsException", "/ already exists as a directory")
-        place = self.place(path)
+        place = self._root.place(path)
         if os.path.isdir(place):
             raise RemoteError("FileAlreadyExistsException", f"{path} already exists as a directory")
         if os.path.lexists(place):
@@ -209,62 +216,46 @@ class StorageTree:
             RemoteError: As ``check_new_file``; the file aside is left there.
         """
         self.check_new_file(path, overwrite=overwrite)
-        place = self.place(path)
-        self._make_folders(path, os.path.dirname(place))
-        try:
+        self._make_folders(path.rpartition("/")[0] or "/")
+        with self._root.held(path) as (folder, name):
             os.chmod(aside, FILE_MODE if mode is None else mode | 0o600)
             if overwrite:
-                os.replace(aside, place)
+                os.replace(aside, name, dst_dir_fd=folder)
             else:
-                os.link(aside, place)
+                os.link(aside, name, dst_dir_fd=folder, follow_symlinks=False)
                 os.unlink(aside)
-        except OSError as exc:
-            raise from_os_error(exc, path) from exc
 
     def append(self, aside: str, path: str) -> None:
         """Add the content of a file that was written aside to a file; all of it or nothing."""
-        place = self.file_place(path)
-        try:
-            with open(aside, "rb") as source, open(place, "ab") as target:
-                before = target.tell()
-                try:
-                    shutil.copyfileobj(source, target, 1024**2)
-                    target.flush()
-                except OSError:
-                    os.ftruncate(target.fileno(), before)
-                    raise
-        except OSError as exc:
-            raise from_os_error(exc, path) from exc
-
-    def file_place(self, path: str) -> str:
-        """Return the place of a file.
-
-        Raises:
-            RemoteError: There is none, or it is a folder.
-        """
-        if not stat.S_ISREG(self.stat(path).st_mode):
-            raise RemoteError("FileNotFoundException", f"Path is not a file: {path}")
-        return self.place(path)
+        descriptor = self._root.open_file(path, os.O_WRONLY | os.O_APPEND)
+        with open(aside, "rb") as source, open(descriptor, "ab") as target:
+            before = os.fstat(descriptor).st_size
+            try:
+                shutil.copyfileobj(source, target, 1024**2)
+                target.flush()
+            except OSError as exc:
+                os.ftruncate(descriptor, before)
+                raise from_os_error(exc, path) from exc
 
     def rename(self, path: str, destination: str, *, overwrite: bool = False) -> bool:
         """Rename a file or folder, or move it into a folder that is there; ``False`` when that cannot be."""
-        source = self._entry(path)
-        if path == "/" or not os.path.lexists(source):
+        if path == "/" or not self._is_something(path):
             return False
         target_path = destination
-        if os.path.isdir(self.place(destination)) and not overwrite:
+        if not overwrite and self._is_folder(destination):
             target_path = f"{destination.rstrip('/')}/{path.rpartition('/')[2]}"
-        target = self._entry(target_path)
+        source, target = self._root.entry(path), self._root.entry(target_path)
         if target == source:
             return not os.path.isdir(source)
         if f"{target}/".startswith(f"{source}/") or not os.path.isdir(os.path.dirname(target)):
             return False
-        if os.path.lexists(target) and not overwrite:
+        if not overwrite and self._is_something(target_path):
             return False
-        try:
-            os.rename(source, target)
-        except OSError as exc:
-            raise from_os_error(exc, destination) from exc
+        with (
+            self._root.held(path, follow=False) as (source_folder, source_name),
+            self._root.held(target_path, follow=False) as (target_folder, target_name),
+        ):
+            os.rename(source_name, target_name, src_dir_fd=source_folder, dst_dir_fd=target_folder)
         return True
 
     def take_away(self, path: str, *, recursive: bool) -> str | None:
@@ -276,54 +267,60 @@ class StorageTree:
         Raises:
             RemoteError: The folder is not empty, and ``recursive`` was not asked for.
         """
-        place = self._entry(path)
-        if path == "/" or not os.path.lexists(place):
+        if path == "/" or not self._is_something(path):
             return None
-        try:
-            if os.path.islink(place) or not os.path.isdir(place):
-                os.unlink(place)
+        with self._root.held(path, follow=False) as (folder, name):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=folder)
                 return ""
-            if not recursive:
-                if os.listdir(place):
-                    raise RemoteError(
-                        "PathIsNotEmptyDirectoryException", f"`{path} is non empty': Directory is not empty"
-                    )
-                os.rmdir(place)
-                return ""
-            aside = self.aside()
-            os.rename(place, aside)
-        except OSError as exc:
-            raise from_os_error(exc, path) from exc
-        return aside
+            if recursive:
+                aside = self.aside()
+                os.rename(name, aside, src_dir_fd=folder)
+                return aside
+            try:
+                os.rmdir(name, dir_fd=folder)
+            except OSError as exc:
+                if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                raise RemoteError(
+                    "PathIsNotEmptyDirectoryException", f"`{path} is non empty': Directory is not empty"
+                ) from exc
+        return ""
 
     def set_mode(self, path: str, mode: int) -> None:
         """Set permissions; the server itself keeps its access."""
-        found = self.stat(path)
-        own = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
-        os.chmod(self.place(path), (mode & 0o777) | own)
+        with self._root.held(path) as (folder, name):
+            descriptor = os.open(name, os.O_RDONLY | NO_LINK, dir_fd=folder)
+            try:
+                own = 0o700 if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 0o600
+                os.fchmod(descriptor, (mode & 0o777) | own)
+            finally:
+                os.close(descriptor)
 
     def set_times(self, path: str, modified_ms: int, accessed_ms: int) -> None:
         """Set the moments of the last change and use; -1 leaves one as it is."""
         found = self.stat(path)
         modified_ns = found.st_mtime_ns if modified_ms < 0 else modified_ms * 1_000_000
         accessed_ns = found.st_atime_ns if accessed_ms < 0 else accessed_ms * 1_000_000
-        os.utime(self.place(path), ns=(accessed_ns, modified_ns))
-
-
-def delete_tree(place: str) -> None:
-    """Delete what ``take_away`` took; what cannot be deleted goes at the next start."""
-    shutil.rmtree(place, ignore_errors=True)
+        with self._root.held(path) as (folder, name):
+            os.utime(name, ns=(accessed_ns, modified_ns), dir_fd=folder, follow_symlinks=False)
 
 
 def _count(top: str, *, skip: str) -> tuple[int, int, int]:
+    """Return the folders, files and bytes below a folder; not by recursion, which Python bounds."""
     folders = files = size = 0
-    for folder, names, found in os.walk(top):
+    waiting = [top]
+    while waiting:
         folders += 1
-        names[:] = [name for name in names if os.path.join(folder, name) != skip]
-        for name in found:
-            with contextlib.suppress(FileNotFoundError):
-                size += os.lstat(os.path.join(folder, name)).st_size
-                files += 1
+        with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.path != skip:
+                        waiting.append(entry.path)
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    size += entry.stat(follow_symlinks=False).st_size
+                    files += 1
     return folders, files, size
 
 

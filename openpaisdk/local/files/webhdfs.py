@@ -20,8 +20,9 @@ from starlette.types import Receive, Scope, Send
 from openpaisdk.local.access.auth import Identity, identify_token
 from openpaisdk.local.access.users import ATTEMPT
 from openpaisdk.local.departure import Departure
-from openpaisdk.local.files.hdfs_errors import RemoteError, denied, from_os_error, illegal
-from openpaisdk.local.files.storage_tree import StorageTree, clean_path, delete_tree
+from openpaisdk.local.files.hdfs_errors import RemoteError, denied, from_os_error, illegal, not_found
+from openpaisdk.local.files.storage_tree import StorageTree, clean_path
+from openpaisdk.local.removal import delete_tree
 from openpaisdk.local.routing import JsonReply
 from openpaisdk.local.services import Services
 
@@ -120,8 +121,10 @@ class WebHdfs:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
         values = {name.lower(): value for name, value in reversed(pairs)}
         identity = self._identify(request, values)
-        raw_path: bytes = request.scope["raw_path"]
-        encoded = raw_path.decode("latin-1").partition(WEBHDFS_PREFIX)[2]
+        raw_path: str = request.scope["raw_path"].decode("latin-1")
+        if not raw_path.startswith(WEBHDFS_PREFIX):  # a part of the prefix is encoded
+            raise not_found(raw_path)
+        encoded = raw_path.removeprefix(WEBHDFS_PREFIX)
         path = clean_path(unquote(encoded, errors="surrogateescape") or "/")
         name = values.get("op", "").upper()
         operation = self._operations.get((request.method, name))
@@ -168,13 +171,10 @@ class WebHdfs:
         length = call.number("length", -1)
         if offset < 0 or length < -1:
             raise illegal("offset and length must not be below 0")
-        place = self._tree.file_place(call.path)
+        self._tree.check_file(call.path)
         if call.flag("noredirect"):
             return JsonReply({"Location": call.data_uri()})
-        try:
-            descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as exc:
-            raise denied(call.path) from exc
+        descriptor = self._tree.open_file(call.path)
         size = os.fstat(descriptor).st_size
         if offset > size:
             os.close(descriptor)
@@ -202,7 +202,7 @@ class WebHdfs:
         return Response(status_code=201, headers={"location": location.replace(WEBHDFS_PREFIX, "", 1)})
 
     async def _append(self, call: _Call) -> Response:
-        self._tree.file_place(call.path)
+        self._tree.check_file(call.path)
         if not call.flag("data"):
             return self._second_step(call)
         aside = await self._receive(call.request)

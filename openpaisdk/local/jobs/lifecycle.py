@@ -11,19 +11,20 @@ import asyncio
 import contextlib
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Sequence
 
 from openpaisdk.errors import OpenPaiError, SpecError
 from openpaisdk.local.home import LocalHome, TaskFiles
 from openpaisdk.local.jobs.admission import Pool, Request
+from openpaisdk.local.jobs.allocation import Allocator, Victim
 from openpaisdk.local.jobs.executors.process import ProcessExecutor
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.live import LiveJob, RunningTask
 from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.jobs.machine import (
     Action,
+    Admitted,
     BeginAttempt,
     CompleteAttempt,
     CompleteJob,
@@ -33,6 +34,7 @@ from openpaisdk.local.jobs.machine import (
     Event,
     KillTask,
     Phase,
+    Preempted,
     RetryJob,
     RetryTask,
     StartTask,
@@ -41,11 +43,14 @@ from openpaisdk.local.jobs.machine import (
     TaskKey,
     step,
 )
-from openpaisdk.local.jobs.outcomes import killed_outcome, outcome_of
+from openpaisdk.local.jobs.outcomes import ended_outcome, outcome_of
 from openpaisdk.local.jobs.outputs import has_entries, has_outputs, store_outputs
 from openpaisdk.local.jobs.store import JobStore
+from openpaisdk.local.jobs.waiting import WaitingJobs
 from openpaisdk.local.jobs.watch import open_file_watcher
 from openpaisdk.local.records import (
+    COMPLETION_CODE,
+    PREEMPTED_CODE,
     AttemptRecord,
     EventRecord,
     JobRecord,
@@ -54,8 +59,11 @@ from openpaisdk.local.records import (
     SubState,
     TaskRecord,
 )
+from openpaisdk.local.removal import delete_tree
 from openpaisdk.spec.ports import task_ports
 
+WAIT_WORTH_TELLING_S = 1.0
+"""A job that waited longer for resources has an event that says why."""
 GRACE_S = 10.0
 """How long the processes of a stopped task have between SIGTERM and SIGKILL."""
 IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this machine"
@@ -90,10 +98,13 @@ class Lifecycle:
         admit_soon: Callable[[], None],
     ) -> None:
         self.live: dict[int, LiveJob] = {}
-        self.queue: dict[int, LiveJob] = {}
-        """Jobs with tasks that wait for resources, first come first served."""
+        self.waiting = WaitingJobs()
+        """Jobs with tasks that wait for resources."""
         self.running: dict[str, RunningTask] = {}
         self.pool = Pool(machine)
+        self.allocator = Allocator(
+            self.pool, self.waiting, self.running.values, admit=self._admit, preempt=self._preempt
+        )
         self.issue_token: Callable[[str, str], str] = _no_token
         self.restore_token: Callable[[str], None] = _nothing
         self.revoke_token: Callable[[str], None] = _nothing
@@ -149,7 +160,7 @@ class Lifecycle:
         elif isinstance(action, RetryTask):
             self._retry_task(live, action)
         elif isinstance(action, KillTask):
-            self.kill(live.tasks[action.key])
+            self.kill(live.tasks[action.key], ended_outcome(action.exit_code))
         elif isinstance(action, CompleteTask):
             self._complete_task(live, action)
         elif isinstance(action, EndAttempt):
@@ -208,7 +219,7 @@ class Lifecycle:
         """Start tasks of one job, which may know of each other's addresses."""
         for task in tasks:
             resources = live.role(task.key).resources
-            task.gpus = self.pool.take(Request.of(resources))
+            task.gpus = self.pool.take(live.share, Request.of(resources))
             task.ports = task_ports(
                 task.pod_uid, {label: max(0, count) for label, count in resources.ports.items()}
             )
@@ -267,18 +278,18 @@ class Lifecycle:
         return running
 
     def _fail_start(self, live: LiveJob, task: TaskRecord, code: int, reason: str) -> None:
-        self.pool.give_back(Request.of(live.role(task.key).resources), task.gpus)
+        self.pool.give_back(live.share, Request.of(live.role(task.key).resources), task.gpus)
         self.event(live, "Warning", "FailedStart", reason, task)
         task.outcome = Outcome(exit_code=code, diagnostics=reason)
         self._loop.call_soon(self.apply, live, TaskEnded(task.key, code))
 
-    def kill(self, task: TaskRecord) -> None:
-        """End a running task."""
+    def kill(self, task: TaskRecord, outcome: Outcome | None = None) -> None:
+        """End a running task; it ends so, by default with its job's attempt, whatever its command does."""
         task.sub_state = SubState.DELETION_PENDING
         self._store.save_task(task)
         running = self.running.get(task.pod_uid)
         if running is not None:
-            running.kill_wanted = True
+            running.ended_by = running.ended_by or outcome or ended_outcome(COMPLETION_CODE)
             self._executor.kill(task.pod_uid, grace_s=GRACE_S)
 
     # --- a task ends ---------------------------------------------------------------------------
@@ -306,25 +317,25 @@ class Lifecycle:
         if names is not None:
             try:
                 complaints = await asyncio.to_thread(store_outputs, files.work, files.output, names, target)
-            except OSError as exc:
+            except (OSError, RecursionError) as exc:  # a tree may be deeper than Python makes one
                 complaints = [f"outputs could not be stored: {exc}"]
         for complaint in complaints:
             note(files, complaint)
             self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
         for folder in (files.work, files.output):  # what was to be kept is on storage now
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(delete_tree, folder)
         self._task_over(running, code)
 
     def _task_over(self, running: RunningTask, user_code: int | None) -> None:
         live, task = running.live, running.record
         del self.running[task.pod_uid]
         self._idle.set()
-        self.pool.give_back(running.request, task.gpus)
+        self.pool.give_back(live.share, running.request, task.gpus)
         self.revoke_token(running.token)
         if live.secrets:
             for path in running.files.scripts():
                 os.unlink(path)
-        task.outcome = killed_outcome() if running.kill_wanted else outcome_of(user_code, running.log)
+        task.outcome = running.ended_by or outcome_of(user_code, running.log)
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()
 
@@ -332,7 +343,7 @@ class Lifecycle:
         task = live.tasks[action.key]
         task.sub_state = SubState.COMPLETED
         task.completed_ms = now_ms()
-        task.outcome = task.outcome or killed_outcome()
+        task.outcome = task.outcome or ended_outcome(COMPLETION_CODE)
         self._store.save_task(task)
 
     def _retry_task(self, live: LiveJob, action: RetryTask) -> None:
@@ -351,7 +362,7 @@ class Lifecycle:
     # --- an attempt, a job ends ----------------------------------------------------------------
     def _end_attempt(self, live: LiveJob, ending: Ending) -> None:
         outcome = self._job_outcome(live, ending)
-        self.queue.pop(live.record.id, None)
+        self.waiting.discard(live)
         live.record.outcome = outcome
         live.record.sub_state = SubState.DELETION_PENDING
         self._store.save_job(live.record)
@@ -411,8 +422,34 @@ class Lifecycle:
     def _enqueue(self, live: LiveJob) -> None:
         live.timer = None
         if live.status.phase in (Phase.QUEUED, Phase.RUNNING):
-            self.queue[live.record.id] = live
-            self._admit_soon()
+            self.wait(live)
+
+    def wait(self, live: LiveJob) -> None:
+        """Let a job wait for resources: behind all others, but for one that had to make room."""
+        outcome = live.record.outcome
+        had_to_make_room = outcome is not None and outcome.exit_code == PREEMPTED_CODE
+        live.queued_ms = now_ms()
+        live.blocked_by = ""
+        self.waiting.add(live, keep_place=had_to_make_room)
+        self._admit_soon()
+
+    def _admit(self, live: LiveJob, keys: Sequence[TaskKey]) -> None:
+        waited_s = (now_ms() - live.queued_ms) / 1000
+        if waited_s >= WAIT_WORTH_TELLING_S and live.blocked_by:
+            self.event(live, "Normal", "Waited", f"Waited {waited_s:.0f} s: {live.blocked_by}")
+        self.apply(live, Admitted(tuple(keys)))
+        if not live.status.waiting_tasks():
+            self.waiting.discard(live)
+
+    def _preempt(self, victim: Victim, winner: LiveJob) -> None:
+        reason = f"Preempted to make room for {winner.record.framework}"
+        if victim.live.spec.gang_allocation:
+            self.event(victim.live, "Warning", "Preempted", reason)
+            self.apply(victim.live, Preempted())
+            return
+        for task in victim.tasks:
+            self.event(victim.live, "Warning", "Preempted", reason, task.record)
+            self.kill(task.record, ended_outcome(PREEMPTED_CODE))
 
     def _complete_job(self, live: LiveJob, ending: Ending) -> None:
         record = live.record
@@ -426,7 +463,7 @@ class Lifecycle:
         record.created_ms = record.created_ms or record.completed_ms
         record.retry_at_ms = None
         self._store.save_job(record)
-        self.queue.pop(record.id, None)
+        self.waiting.discard(live)
         self.live.pop(record.id, None)
         if live.secrets:
             self.forget_secrets(record)

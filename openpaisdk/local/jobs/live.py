@@ -11,10 +11,10 @@ from typing import Any
 
 from openpaisdk.constants import EXTRAS_KEY
 from openpaisdk.local.home import TaskFiles
-from openpaisdk.local.jobs.admission import Request
+from openpaisdk.local.jobs.admission import Request, largest, share_of, total
 from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.jobs.machine import Ending, JobStatus, Policy, RolePolicy, TaskKey
-from openpaisdk.local.records import AttemptRecord, JobRecord, TaskRecord
+from openpaisdk.local.records import AttemptRecord, JobRecord, Outcome, TaskRecord
 from openpaisdk.spec.model import JobSpec, TaskRole
 
 MASK = "******"
@@ -32,6 +32,43 @@ class LiveJob:
     attempt: AttemptRecord | None = None
     tasks: dict[TaskKey, TaskRecord] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
+    ticket: int = 0
+    """Its number among all that came to wait."""
+    queued_ms: int = 0
+    """When it began to wait."""
+    blocked_by: str = ""
+    """Why it could not start when it was first in line."""
+    least: Request = field(init=False)
+    """Without so much it can start nothing."""
+
+    def __post_init__(self) -> None:
+        requests = [(Request.of(role.resources), role.instances) for role in self.spec.task_roles]
+        if self.spec.gang_allocation:
+            self.least = total(request.times(count) for request, count in requests)
+        else:
+            self.least = requests[0][0]
+            for request, _ in requests:
+                self.least = self.least.capped(request)
+
+    @property
+    def share(self) -> str | None:
+        """The virtual cluster whose share it counts against, ``None`` for an opportunistic job."""
+        return share_of(self.spec)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What orders jobs that wait: priority, then ticket."""
+        return (0 if self.spec.priority == "prod" else 1, self.ticket)
+
+    def requests(self) -> dict[TaskKey, Request]:
+        """Return what each task asks for that waits."""
+        of_roles = {role.converted_name: Request.of(role.resources) for role in self.spec.task_roles}
+        return {key: of_roles[key[0]] for key in self.status.waiting_tasks()}
+
+    def need(self) -> Request:
+        """Return what must be free for it to go on: for a gang all that waits, else any one task."""
+        requests = self.requests().values()
+        return total(requests) if self.spec.gang_allocation else largest(requests)
 
     def role(self, key: TaskKey) -> TaskRole:
         return next(role for role in self.spec.task_roles if role.converted_name == key[0])
@@ -55,7 +92,8 @@ class RunningTask:
     files: TaskFiles
     log: TaskLog
     token: str
-    kill_wanted: bool = False
+    ended_by: Outcome | None = None
+    """How it ends whatever its command's code is, once it is being ended from outside."""
 
 
 def policy_of(spec: JobSpec) -> Policy:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeAlias
 
-from openpaisdk.local.records import COMPLETION_CODE, STOP_CODE
+from openpaisdk.local.records import COMPLETION_CODE, PREEMPTED_CODE, STOP_CODE
 from openpaisdk.spec.exit_codes import behavior
 
 TaskKey: TypeAlias = tuple[str, int]
@@ -123,7 +123,12 @@ class StopRequested:
     """The user asks to stop the job."""
 
 
-Event: TypeAlias = Admitted | TaskEnded | StopRequested
+@dataclass(frozen=True, slots=True)
+class Preempted:
+    """The attempt has to make room for a job of higher priority."""
+
+
+Event: TypeAlias = Admitted | TaskEnded | StopRequested | Preempted
 
 
 # --- actions -----------------------------------------------------------------------------------
@@ -152,9 +157,10 @@ class RetryTask:
 
 @dataclass(frozen=True, slots=True)
 class KillTask:
-    """End this running task."""
+    """End this running task, which then counts as ended with this code."""
 
     key: TaskKey
+    exit_code: int = COMPLETION_CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +221,8 @@ def step(job: JobStatus, event: Event) -> tuple[JobStatus, list[Action]]:
         return _task_ended(job, event)
     if isinstance(event, Admitted):
         return _admitted(job, event)
+    if isinstance(event, Preempted):
+        return _preempted(job)
     return _stop_requested(job)
 
 
@@ -334,7 +342,9 @@ def _counts(tasks: Iterable[TaskStatus]) -> tuple[int, int]:
     return failed, succeeded
 
 
-def _end_attempt(job: JobStatus, ending: Ending) -> tuple[JobStatus, list[Action]]:
+def _end_attempt(
+    job: JobStatus, ending: Ending, kill_code: int = COMPLETION_CODE
+) -> tuple[JobStatus, list[Action]]:
     """Begin to end what still runs; tasks that never started are over at once."""
     actions: list[Action] = [EndAttempt(ending)]
     tasks = dict(job.tasks)
@@ -344,7 +354,7 @@ def _end_attempt(job: JobStatus, ending: Ending) -> tuple[JobStatus, list[Action
             actions.append(CompleteTask(key, COMPLETION_CODE))
         elif task.phase is Phase.RUNNING:
             tasks[key] = replace(task, phase=Phase.ENDING)
-            actions.append(KillTask(key))
+            actions.append(KillTask(key, kill_code))
     job = replace(job, phase=Phase.ENDING, ending=ending, tasks=tasks)
     if any(task.phase is Phase.ENDING for task in tasks.values()):
         return job, actions
@@ -378,6 +388,13 @@ def _stop_requested(job: JobStatus) -> tuple[JobStatus, list[Action]]:
     if job.phase is Phase.RUNNING:
         return _end_attempt(job, user_stop())
     return job, []
+
+
+def _preempted(job: JobStatus) -> tuple[JobStatus, list[Action]]:
+    if job.phase is not Phase.RUNNING:
+        return job, []
+    ending = Ending(exit_code=PREEMPTED_CODE, message="Preempted to make room for a job of higher priority")
+    return _end_attempt(job, ending, PREEMPTED_CODE)
 
 
 def user_stop() -> Ending:

@@ -7,19 +7,21 @@ import json
 from typing import Any
 
 from openpaisdk.local.jobs.logs import TaskLog
-from openpaisdk.local.records import COMPLETION_CODE, Outcome
+from openpaisdk.local.records import PREEMPTED_CODE, Outcome
 from openpaisdk.spec.exit_codes import task_exit_code
 
 LOST_CODE = -1001
 KILLED = "Stop to complete current FrameworkAttempt"
+PREEMPTED = "Preempted to make room for a job of higher priority"
 _LOG_TAIL_BYTES = 10 * 1024 * 1024
 _REPORT_LINES = 15
 _REPORT_BYTES = 2048
 
 
-def killed_outcome() -> Outcome:
-    """Return the outcome of a task that was ended with its job's attempt."""
-    return Outcome(exit_code=COMPLETION_CODE, diagnostics=KILLED)
+def ended_outcome(exit_code: int) -> Outcome:
+    """Return the outcome of a task that was ended from outside: with its job's attempt, or to make room."""
+    diagnostics = PREEMPTED if exit_code == PREEMPTED_CODE else KILLED
+    return Outcome(exit_code=exit_code, diagnostics=diagnostics)
 
 
 def outcome_of(user_code: int | None, log: TaskLog) -> Outcome:

@@ -81,11 +81,12 @@ def _store(root: str, relative: str, target: str) -> list[str]:
 
 
 def _files(root: str, relative: str) -> Iterator[tuple[str, str]]:
-    path = os.path.join(root, relative)
-    if not os.path.isdir(path) or os.path.islink(path):
-        yield path, relative
-        return
-    for folder, _, names in os.walk(path):
-        for name in sorted(names):
-            found = os.path.join(folder, name)
-            yield found, os.path.relpath(found, root)
+    """Yield the files below a path; not by recursion, which Python bounds and tasks do not."""
+    waiting = [relative]
+    while waiting:
+        name = waiting.pop()
+        path = os.path.join(root, name)
+        if os.path.islink(path) or not os.path.isdir(path):
+            yield path, name
+        else:
+            waiting += [os.path.join(name, below) for below in sorted(os.listdir(path), reverse=True)]

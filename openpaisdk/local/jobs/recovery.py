@@ -18,8 +18,9 @@ from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.lifecycle import Lifecycle, now_ms
 from openpaisdk.local.jobs.live import LiveJob, load_secrets, policy_of, stored_ending, with_unique_roles
 from openpaisdk.local.jobs.machine import JobStatus, Phase, StopRequested, TaskKey, TaskStatus
+from openpaisdk.local.jobs.outcomes import ended_outcome
 from openpaisdk.local.jobs.store import JobStore
-from openpaisdk.local.records import JobRecord, SubState, TaskRecord
+from openpaisdk.local.records import COMPLETION_CODE, JobRecord, SubState, TaskRecord
 from openpaisdk.spec.codec import job_spec_from_document
 from openpaisdk.spec.ports import task_ports
 
@@ -130,7 +131,7 @@ class Recovery:
         task.ports = task.ports or task_ports(task.pod_uid, resources.ports)
         task.launched_ms = task.launched_ms or now_ms()
         task.sub_state = SubState.RUNNING
-        self._lifecycle.pool.take_again(Request.of(resources), task.gpus)
+        self._lifecycle.pool.take_again(live.share, Request.of(resources), task.gpus)
         token = _read_token(self._home.task(task.pod_uid).token)
         self._lifecycle.restore_token(token)
         self._lifecycle.track(live, task, token)
@@ -142,10 +143,10 @@ class Recovery:
     def _deliver_missed_end(self, live: LiveJob, task: TaskRecord, trace: Trace) -> None:
         """Deliver the end of a task that ended while no server was there to see it."""
         task.launched_ms = task.launched_ms or now_ms()
-        self._lifecycle.pool.take_again(Request.of(live.role(task.key).resources), task.gpus)
+        self._lifecycle.pool.take_again(live.share, Request.of(live.role(task.key).resources), task.gpus)
         token = _read_token(self._home.task(task.pod_uid).token)
         running = self._lifecycle.track(live, task, token, watch=False)
-        running.kill_wanted = live.status.phase is Phase.ENDING
+        running.ended_by = ended_outcome(COMPLETION_CODE) if live.status.phase is Phase.ENDING else None
         code = self._executor.exit_code(task.pod_uid) if trace is Trace.ENDED else None
         asyncio.get_running_loop().call_soon(self._lifecycle.task_process_ended, task.pod_uid, code)
 

@@ -17,13 +17,13 @@ from typing import Any
 from openpaisdk._files import replace_file
 from openpaisdk.errors import JobNotFoundError, OpenPaiError
 from openpaisdk.local.home import LocalHome
-from openpaisdk.local.jobs.admission import NOTHING, Request, refusal, total
+from openpaisdk.local.jobs.admission import NOTHING, Request, refusal
 from openpaisdk.local.jobs.executors.process import ProcessExecutor
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.lifecycle import IMAGE_NOTE, Lifecycle, now_ms
 from openpaisdk.local.jobs.live import LiveJob, masked, policy_of, with_unique_roles, without_secrets
 from openpaisdk.local.jobs.logs import TaskLog
-from openpaisdk.local.jobs.machine import Admitted, JobStatus, TaskKey
+from openpaisdk.local.jobs.machine import JobStatus
 from openpaisdk.local.jobs.recovery import Recovery
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.records import (
@@ -166,8 +166,8 @@ class Scheduler:
             self._lifecycle.forget_secrets(record)
             raise
         live = LiveJob(record, spec, spec.secrets, JobStatus(policy=policy_of(spec)))
-        self._lifecycle.live[record.id] = self._lifecycle.queue[record.id] = live
-        self._admit_soon()
+        self._lifecycle.live[record.id] = live
+        self._lifecycle.wait(live)
         return record
 
     def stop(self, job: JobRecord) -> None:
@@ -315,36 +315,9 @@ class Scheduler:
             self._loop.call_soon(self._admit)
 
     def _admit(self) -> None:
-        """Give free resources to the jobs that wait, in their order; nobody overtakes the first in the
-        queue.
-        """
         self._admission_scheduled = False
-        queue = self._lifecycle.queue
-        while queue and not self._closed:
-            job_id, live = next(iter(queue.items()))
-            keys = self._admissible(live)
-            if not keys:
-                return
-            self._lifecycle.apply(live, Admitted(tuple(keys)))
-            if not live.status.waiting_tasks():
-                queue.pop(job_id, None)
-
-    def _admissible(self, live: LiveJob) -> list[TaskKey]:
-        """Return the tasks of a job that can start now: with a gang all or none (runtime-environment
-        §7.1).
-        """
-        free = self._lifecycle.pool.free
-        waiting = live.status.waiting_tasks()
-        requests = {key: Request.of(live.role(key).resources) for key in waiting}
-        if live.spec.gang_allocation:
-            return waiting if total(requests.values()).within(free) else []
-        admitted: list[TaskKey] = []
-        taken = NOTHING
-        for key in waiting:
-            if taken.plus(requests[key]).within(free):
-                admitted.append(key)
-                taken = taken.plus(requests[key])
-        return admitted
+        if not self._closed:
+            self._lifecycle.allocator.allocate()
 
 
 class JobWatch:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -44,7 +45,11 @@ class PageRoutes:
 
     def routes(self) -> list[ApiRoute]:
         """Return the routes."""
-        return [ApiRoute("GET", "/", self.home), ApiRoute("GET", "/jobs/{framework}", self.job)]
+        return [
+            ApiRoute("GET", "/", self.home),
+            ApiRoute("GET", "/jobs/{framework}", self.job),
+            ApiRoute("GET", "/job-detail.html", self.portal_link),
+        ]
 
     async def home(self, request: Request) -> Response:
         """Show the newest jobs."""
@@ -68,6 +73,12 @@ class PageRoutes:
             return self._html(page.message_page("Not found", f"Job {framework} is not found."), 404)
         tasks = [] if job.attempt_id is None else self._services.scheduler.tasks(job, job.attempt_id)
         return self._html(page.job_page(job, tasks, self._log_ends(tasks)))
+
+    async def portal_link(self, request: Request) -> Response:
+        """Lead from the address of a job on a real cluster's portal, which clients make up themselves."""
+        values = request.query_params
+        framework = quote(f"{values.get('username', '')}~{values.get('jobName', '')}", safe="~")
+        return Response(status_code=303, headers={**self._headers, "location": f"/jobs/{framework}"})
 
     def _let_in(self, request: Request) -> Response:
         """Exchange the code for a cookie; the address without it then stays in the browser's history."""

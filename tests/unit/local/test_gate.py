@@ -20,14 +20,15 @@ async def hello(scope, receive, send):
     await send({"type": "http.response.body", "body": scope["path"].encode()})
 
 
-def call(application=hello, *, method="GET", path="/", **headers):
+def call(application=hello, *, method="GET", path="/", raw_headers=None, **headers):
     headers = {"host": f"127.0.0.1:{PORT}", **headers}
     scope = {
         "type": "http",
         "method": method,
         "path": path,
         "query_string": b"token=secret",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items() if value is not None],
+        "headers": raw_headers
+        or [(name.encode(), value.encode()) for name, value in headers.items() if value is not None],
     }
     sent = []
 
@@ -52,18 +53,45 @@ def test_other_hosts_are_refused(host):
     assert call(host=host)[0] == 403
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_other_sites_change_nothing(method):
-    for origin in ("http://evil.example", "null", f"https://127.0.0.1:{PORT}", "http://127.0.0.1:1"):
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH"])
+def test_other_origins_are_refused(method):
+    for origin in ("http://evil.example", "null", f"https://127.0.0.1:{PORT}", "http://127.0.0.1:1", ""):
         assert call(method=method, origin=origin)[0] == 403
     assert call(method=method, origin=f"http://127.0.0.1:{PORT}")[0] == 200
     assert call(method=method)[0] == 200
 
 
-def test_no_other_site_may_read_an_answer():
-    status, headers, _ = call(origin="http://evil.example")
-    assert status == 200
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_what_another_site_causes_is_refused_but_for_a_link_that_is_followed(site):
+    fetch = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors"}
+    link = {"sec-fetch-site": site, "sec-fetch-mode": "navigate"}
+    assert call(**fetch)[0] == call(method="POST", **fetch)[0] == call(method="POST", **link)[0] == 403
+    assert call(**link)[0] == 200
+    assert call(**{"sec-fetch-site": "none", "sec-fetch-mode": "navigate"})[0] == 200
+    assert call(method="POST", **{"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"})[0] == 200
+
+
+def test_a_second_host_header_is_no_way_in():
+    headers = [(b"host", b"evil.example"), (b"host", f"127.0.0.1:{PORT}".encode())]
+    for given in (headers, headers[::-1], [headers[1]] * 2):
+        assert call(raw_headers=given)[0] == 403
+
+
+def test_no_other_site_may_read_or_embed_an_answer():
+    _, headers, _ = call()
     assert not [name for name in headers if name.startswith(b"access-control")]
+    assert headers[b"cross-origin-resource-policy"] == b"same-origin"
+
+
+def test_a_token_in_a_path_is_not_logged(caplog):
+    async def fail(scope, receive, send):
+        raise RuntimeError("a fault inside")
+
+    token = "eyJhbGciOiJIUzI1NiJ9." + "x" * 100
+    with caplog.at_level(logging.ERROR):
+        call(fail, method="DELETE", path=f"/api/v2/tokens/{token}")
+    assert "DELETE /api/v2/tokens/" in caplog.text
+    assert token not in caplog.text
 
 
 def test_every_answer_tells_the_limits():

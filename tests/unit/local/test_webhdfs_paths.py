@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -11,8 +12,9 @@ import pytest
 from openpaisdk.local.access.auth import Identity
 from openpaisdk.local.access.users import ATTEMPT, USER, Token
 from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error
-from openpaisdk.local.files.storage_tree import ASIDE_FOLDER, StorageTree, clean_path, delete_tree
+from openpaisdk.local.files.storage_tree import ASIDE_FOLDER, StorageTree, clean_path
 from openpaisdk.local.files.webhdfs import check_access
+from openpaisdk.local.removal import delete_tree
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def put(tree: StorageTree, path: str, content: bytes = b"content", *, overwrite:
 
 
 def content(tree: StorageTree, path: str) -> bytes:
-    with open(tree.file_place(path), "rb") as file:
+    with open(tree.open_file(path), "rb") as file:
         return file.read()
 
 
@@ -99,6 +101,52 @@ def test_a_link_in_a_loop_is_no_crash(tree, tmp_path):
         tree.status("/loop")
 
 
+@pytest.mark.parametrize("operation", ["open", "create", "make", "rename", "delete", "mode", "times", "list"])
+def test_a_folder_swapped_for_a_link_while_it_is_used_leads_nowhere(tree, tmp_path, monkeypatch, operation):
+    """The swap comes right after the path was resolved, at the worst moment."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("secret")
+    (outside / "listed").mkdir()
+    put(tree, "/folder/file")
+    put(tree, "/other")
+    resolve = os.path.realpath
+
+    def resolve_and_swap(path, *arguments, **options):
+        place = resolve(path, *arguments, **options)
+        folder = tmp_path / "storage" / "folder"
+        if "storage/folder" in str(path) and not folder.is_symlink():
+            os.rename(folder, tmp_path / "moved")
+            os.symlink(outside, folder)
+        return place
+
+    seen: list[object] = []
+    operations = {
+        "open": lambda: seen.append(content(tree, "/folder/file")),
+        "create": lambda: put(tree, "/folder/new"),
+        "make": lambda: tree.make_folder("/folder/new/deeper"),
+        "rename": lambda: tree.rename("/other", "/folder/new"),
+        "delete": lambda: tree.take_away("/folder/file", recursive=True),
+        "mode": lambda: tree.set_mode("/folder/file", 0o777),
+        "times": lambda: tree.set_times("/folder/file", 0, 0),
+        "list": lambda: seen.extend(names(tree, "/folder")),
+    }
+    before = (outside / "file").stat()
+    monkeypatch.setattr(os.path, "realpath", resolve_and_swap)
+    with contextlib.suppress(RemoteError):
+        operations[operation]()
+    monkeypatch.undo()
+    assert (tmp_path / "storage" / "folder").is_symlink()
+    assert not {b"secret", "listed"} & set(seen)
+    assert sorted(os.listdir(outside)) == ["file", "listed"]
+    assert (outside / "file").stat() == before
+
+
+def test_pipes_and_other_things_that_are_no_files_are_not_opened(tree, tmp_path):
+    os.mkfifo(tmp_path / "storage" / "pipe")
+    assert refusal(tree.open_file, "/pipe") == "FileNotFoundException"
+
+
 # --- look -------------------------------------------------------------------------------------
 def test_a_status_is_hadoops(tree):
     put(tree, "/a/file", b"12345")
@@ -166,7 +214,7 @@ def test_files_do_not_take_the_place_of_folders_nor_folders_of_files(tree):
     assert refusal(tree.check_new_file, "/file/below", overwrite=True) == "ParentNotDirectoryException"
     assert refusal(tree.make_folder, "/file") == "FileAlreadyExistsException"
     assert refusal(tree.make_folder, "/file/below") == "ParentNotDirectoryException"
-    assert refusal(tree.file_place, "/folder") == "FileNotFoundException"
+    assert refusal(tree.open_file, "/folder") == "FileNotFoundException"
 
 
 def test_an_append_adds_at_the_end(tree):

@@ -7,7 +7,7 @@ import asyncio
 import re
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from openpaisdk.local.access.users import APPLICATION, OWNER, PASSWORD_LENGTH_MIN, USER, Account
 from openpaisdk.local.api import replies
@@ -91,8 +91,12 @@ class AccountRoutes:
             raise field_error("password", f"length must be at least {PASSWORD_LENGTH_MIN} characters long")
         check_fields(values, ("username", "password", "expiration"))
         account = self._known_account(name)
+        wait_s = self._services.guesses.wait_s(name)
+        if wait_s:
+            return too_many_requests(wait_s)
         if not await asyncio.to_thread(self._accounts.password_fits, account, password):
             raise ApiError(400, "IncorrectPasswordError", "Password is incorrect.")
+        self._services.guesses.succeeded(name)
         token = self._accounts.issue(name, USER)
         return JsonReply({"user": name, "token": token, "admin": account.admin})
 
@@ -158,3 +162,9 @@ class AccountRoutes:
     def _user_reply(self, account: Account) -> dict[str, object]:
         clusters = list(self._services.virtual_clusters())
         return replies.user(account.name, admin=account.admin, virtual_clusters=clusters)
+
+
+def too_many_requests(wait_s: int) -> Response:
+    """Return the answer to who asks too often (rest-api-v2 §1.3)."""
+    text = "Too many requests, please try again later."
+    return HTMLResponse(text, 429, {"retry-after": str(wait_s)})
