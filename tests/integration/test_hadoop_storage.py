@@ -11,7 +11,7 @@ import pytest
 from openpaisdk._secret import Secret
 from openpaisdk.errors import StoragePermissionError
 from openpaisdk.storage.base import Storage
-from openpaisdk.storage.hdfs import HdfsStorage
+from openpaisdk.storage.hdfs.storage import HdfsStorage
 from tests.contract.storage import StorageContract
 from tests.hadoop.cluster import Hadoop
 from tests.hadoop.high_availability import PairOfNameNodes

@@ -23,7 +23,7 @@ _ZSTD_LEVEL = 1
 
 
 @contextmanager
-def opened_archive(folder: str, name: str) -> Iterator[IO[bytes]]:
+def opened_archive(folder: str, name: str) -> Iterator[Packed]:
     """Give a stream with the tar of a folder, compressed as ``name`` says (``.gz``, ``.tgz``, ``.zst``).
 
     Raises:
@@ -48,12 +48,12 @@ def opened_archive(folder: str, name: str) -> Iterator[IO[bytes]]:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     with open(reader, "rb", buffering=0) as stream:
-        yield _Packed(stream, thread, failures)
+        yield Packed(stream, thread, failures)
     thread.join()
 
 
-class _Packed:
-    """The reading end; a failure of the packer is raised at the end of the stream, before anybody takes it."""
+class Packed:
+    """The reading end; raises at the end of the stream what went wrong while packing."""
 
     def __init__(self, stream: Any, thread: threading.Thread, failures: list[BaseException]) -> None:
         self._stream = stream
@@ -78,14 +78,18 @@ def _packer(name: str) -> Any:
 
         def pack(folder: str, target: IO[bytes]) -> None:
             with zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(target, closefd=False) as stream:
-                _pack(folder, tarfile.open(fileobj=stream, mode="w|"))
+                _pack(folder, _tar(stream, "w|"))
 
         return pack
     if name.endswith((".gz", ".tgz")):
-        return lambda folder, target: _pack(
-            folder, tarfile.open(fileobj=target, mode="w|gz", compresslevel=_GZIP_LEVEL)
-        )
-    return lambda folder, target: _pack(folder, tarfile.open(fileobj=target, mode="w|"))
+        return lambda folder, target: _pack(folder, _tar(target, "w|gz", compresslevel=_GZIP_LEVEL))
+    return lambda folder, target: _pack(folder, _tar(target, "w|"))
+
+
+def _tar(target: Any, mode: str, **options: Any) -> tarfile.TarFile:
+    opened: Any = tarfile.open
+    archive: tarfile.TarFile = opened(fileobj=target, mode=mode, **options)
+    return archive
 
 
 def _pack(folder: str, archive: tarfile.TarFile) -> None:
