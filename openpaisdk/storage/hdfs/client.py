@@ -112,8 +112,8 @@ class WebHdfs:
 
         def attempt(base: str, left_out: list[str]) -> Reply:
             options: dict[str, object] = {"offset": offset} if offset else {}
-            url = self._locate("OPEN", path, base, options, left_out)
-            return self._data("GET", path, url, None, left_out)
+            place = self._locate("OPEN", path, base, options, left_out)
+            return self._data("GET", path, place, None, left_out) if isinstance(place, str) else place
 
         return self._persist(attempt, None)
 
@@ -123,21 +123,27 @@ class WebHdfs:
         """Store a file; ``make_body`` is called for each try, of which ``only_once`` allows one."""
 
         def attempt(base: str, left_out: list[str]) -> None:
-            url = self._locate("CREATE", path, base, {"overwrite": "true", **options}, left_out)
-            self._data("PUT", path, url, make_body(), left_out).read()
+            place = self._locate("CREATE", path, base, {"overwrite": "true", **options}, left_out)
+            if isinstance(place, str):
+                place = self._data("PUT", path, place, make_body(), left_out)
+            place.read()
 
         self._persist(attempt, None, tries=1 if only_once else None)
 
-    def _locate(self, op: str, path: str, base: str, options: dict[str, object], left_out: list[str]) -> str:
-        """Return where the data goes to or comes from: if it can be, not to a node that has failed.
+    def _locate(
+        self, op: str, path: str, base: str, options: dict[str, object], left_out: list[str]
+    ) -> str | Reply:
+        """Return where the data goes to or comes from: not a node that has failed, if it can be.
+
+        Some servers give data themselves at once; then their answer is returned.
 
         A name node goes on for minutes to send clients to a node that is dead. It leaves out whole hosts, or
         one node by a port that is not told here; so it is first asked again, for it chooses at random.
         """
         for _ in range(_ASK_AGAIN if left_out else 0):
-            url = self._locate_once(op, path, base, options)
-            if split_url(url).authority not in left_out:
-                return url
+            place = self._locate_once(op, path, base, options)
+            if not isinstance(place, str) or split_url(place).authority not in left_out:
+                return place
         if left_out:
             hosts = ",".join(dict.fromkeys(split_url(f"http://{node}").host for node in left_out))
             try:
@@ -146,13 +152,11 @@ class WebHdfs:
                 pass  # there is no other host
         return self._locate_once(op, path, base, options)
 
-    def _locate_once(self, op: str, path: str, base: str, options: dict[str, object]) -> str:
+    def _locate_once(self, op: str, path: str, base: str, options: dict[str, object]) -> str | Reply:
         url = self._url(base, op, path, options)
         reply = self.sender.send(_METHODS.get(op, "GET"), url)
         if reply.status == 200 and op == "OPEN":
-            # The embedded cluster and HttpFS give the data at once: ask again where it is read.
-            reply.close()
-            return url
+            return reply  # the embedded cluster and HttpFS
         body = reply.read()
         if reply.status not in _REDIRECTS or "location" not in reply.headers:
             raise storage_error(reply.status, body, path)

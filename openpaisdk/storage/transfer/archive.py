@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import tarfile
 import threading
@@ -73,27 +74,26 @@ class Packed:
 
 
 def _packer(name: str) -> Any:
+    """Return what packs a folder into a stream, compressed as the archive's name says."""
     if name.endswith((".zst", ".tzst")):
         zstandard = _zstandard()
-
-        def pack(folder: str, target: IO[bytes]) -> None:
-            with zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(target, closefd=False) as stream:
-                _pack(folder, _tar(stream, "w|"))
-
-        return pack
+        return lambda folder, target: _pack_through(
+            zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(target, closefd=False), folder
+        )
     if name.endswith((".gz", ".tgz")):
-        return lambda folder, target: _pack(folder, _tar(target, "w|gz", compresslevel=_GZIP_LEVEL))
-    return lambda folder, target: _pack(folder, _tar(target, "w|"))
+        return lambda folder, target: _pack_through(
+            gzip.GzipFile("", "wb", _GZIP_LEVEL, fileobj=target), folder
+        )
+    return _pack
 
 
-def _tar(target: Any, mode: str, **options: Any) -> tarfile.TarFile:
-    opened: Any = tarfile.open
-    archive: tarfile.TarFile = opened(fileobj=target, mode=mode, **options)
-    return archive
+def _pack_through(compressor: Any, folder: str) -> None:
+    with compressor:
+        _pack(folder, compressor)
 
 
-def _pack(folder: str, archive: tarfile.TarFile) -> None:
-    with archive:
+def _pack(folder: str, target: Any) -> None:
+    with tarfile.open(fileobj=target, mode="w|") as archive:
         for name in sorted(os.listdir(folder)):
             archive.add(os.path.join(folder, name), arcname=name)
 
