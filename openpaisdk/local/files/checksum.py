@@ -19,8 +19,7 @@ from openpaisdk.local.files.storage_tree import BLOCK_SIZE
 
 CHUNK_BYTES = 512
 _PIECE_BYTES = 1024**2
-_NO_BLOCKS = bytes(32)
-"""What HDFS takes for the blocks of an empty file."""
+_BUFFER_BYTES = 32
 _KEPT = 1000
 _SETTLED_NS = 2 * 10**9
 
@@ -31,7 +30,7 @@ def file_checksum(descriptor: int) -> dict[str, object]:
     while digest := _block(descriptor, len(blocks) * BLOCK_SIZE):
         blocks.append(digest)
     chunk_bytes = CHUNK_BYTES if blocks else 0
-    whole = hashlib.md5(b"".join(blocks) or _NO_BLOCKS, usedforsecurity=False)
+    whole = hashlib.md5(_padded(b"".join(blocks)), usedforsecurity=False)
     per_block = BLOCK_SIZE // CHUNK_BYTES if len(blocks) > 1 else 0
     value = chunk_bytes.to_bytes(4, "big") + per_block.to_bytes(8, "big") + whole.digest()
     return {
@@ -39,6 +38,14 @@ def file_checksum(descriptor: int) -> dict[str, object]:
         "bytes": (value + bytes(4)).hex(),  # Hadoop sends its whole buffer, of which 28 bytes count
         "length": len(value),
     }
+
+
+def _padded(digests: bytes) -> bytes:
+    """Return what HDFS takes the last MD5 of: its buffer to the end, which begins at 32 bytes and doubles."""
+    size = _BUFFER_BYTES
+    while size < len(digests):
+        size *= 2
+    return digests.ljust(size, b"\0")
 
 
 def _block(descriptor: int, start: int) -> bytes:
