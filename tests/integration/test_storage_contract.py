@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from openpaisdk._secret import Secret
 from openpaisdk.storage.base import Storage
-from openpaisdk.storage.hdfs import HdfsStorage
+from openpaisdk.storage.hdfs.storage import HdfsStorage
+from openpaisdk.storage.local import FileStorage
 from tests.contract.storage import StorageContract
 
 pytestmark = pytest.mark.integration
@@ -26,3 +29,16 @@ class TestEmbeddedStorage(StorageContract):
         folder = f"/contract/{abs(hash(request.node.name))}"
         storage.mkdir(folder)
         return folder
+
+
+class TestFileStorage(StorageContract):
+    """Folders of this machine."""
+
+    @pytest.fixture
+    def storage(self) -> Storage:
+        return FileStorage()
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> str:
+        (tmp_path / "storage").mkdir()
+        return str(tmp_path / "storage")

@@ -17,7 +17,8 @@ from openpaisdk.errors import ClusterConnectionError
 from openpaisdk.rest._plain import SocketTransport
 from openpaisdk.rest._requests import RequestsTransport
 from openpaisdk.rest.client import RestClient
-from openpaisdk.rest.transport import HttpTransport, Request, Transport, TransportError
+from openpaisdk.http.connection import TransportError
+from openpaisdk.rest.transport import HttpTransport, Request, Transport
 
 pytestmark = pytest.mark.integration
 

@@ -24,7 +24,8 @@ from openpaisdk.errors import (
     UnknownClusterError,
     WaitTimeoutError,
 )
-from openpaisdk.rest.transport import Response, TransportError
+from openpaisdk.http.connection import TransportError
+from openpaisdk.rest.transport import Response
 from openpaisdk.rest.waiting import JOBS_PER_REQUEST
 from tests.fakes import FakeTransport, recorded, reply
 

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""WebHDFS operations: one at a time, tried again where that can help, on whichever name node serves.
+
+Metadata is asked of a name node. Data goes in two steps: the name node says which data node takes or gives it,
+and the data node is left out when it fails.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+from openpaisdk.errors import StorageError, StorageUnavailableError
+from openpaisdk.http.connection import TransportError
+from openpaisdk.http.urls import quote, split_url
+from openpaisdk.storage.hdfs.errors import StandbyError, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import IO, Any, TypeVar
+
+    from openpaisdk.storage.hdfs.sending import Reply, Sender
+
+    T = TypeVar("T")
+
+PAUSES_S = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
+"""Between one try and the next: a name node that takes over needs seconds."""
+_METHODS = {"CREATE": "PUT", "MKDIRS": "PUT", "RENAME": "PUT", "APPEND": "POST", "CONCAT": "POST"}
+_METHODS |= {"DELETE": "DELETE", "TRUNCATE": "POST", "SETTIMES": "PUT", "SETPERMISSION": "PUT"}
+_REDIRECTS = (301, 302, 303, 307, 308)
+_SAFE_IN_PATH = b"/"
+
+
+class WebHdfs:
+    """One HDFS.
+
+    Args:
+        bases: Where the interface of each name node begins.
+        sender: What sends requests.
+        credentials: Parameters of every request that say who asks.
+        rewrite: Returns the ``host:port`` to reach a data node at, for the one that the name node names.
+        sleep: Waits for so many seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        bases: Sequence[str],
+        sender: Sender,
+        *,
+        credentials: Iterable[tuple[str, str]] = (),
+        rewrite: Callable[[str], str] | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.bases = list(bases)
+        self.sender = sender
+        self._credentials = "".join(f"&{name}={quote(value)}" for name, value in credentials)
+        self._rewrite = rewrite
+        self._sleep = sleep
+        self._current = 0
+        self._changing = threading.Lock()
+
+    @property
+    def address(self) -> str:
+        """The name node that served last."""
+        return self.bases[self._current].partition("/webhdfs")[0]
+
+    # --- metadata ------------------------------------------------------------------------------
+
+    def ask(
+        self, op: str, path: str, *, is_done: Callable[[], T | None] | None = None, **options: object
+    ) -> Any:
+        """Carry out an operation that a name node answers itself, and return its JSON.
+
+        Args:
+            op: The operation.
+            path: A path of the storage.
+            is_done: Asked before another try of what must not happen twice: a value when it has happened
+                and only the answer was lost.
+            options: Parameters.
+        """
+
+        def attempt(base: str, left_out: list[str]) -> Any:
+            return self._answer(op, path, self._url(base, op, path, options))
+
+        return self._persist(attempt, is_done)
+
+    def _answer(self, op: str, path: str, url: str) -> Any:
+        method = _METHODS.get(op, "GET")
+        reply = self.sender.send(method, url)
+        if reply.status in _REDIRECTS and "location" in reply.headers:
+            # GETFILECHECKSUM, and gateways that send on.
+            url = self._data_url(reply, url)
+            reply.read()
+            reply = self.sender.send(method, url)
+        body = reply.read()
+        if reply.status >= 300:
+            raise storage_error(reply.status, body, path)
+        try:
+            return json.loads(body) if body else {}
+        except ValueError as exc:
+            raise StorageError(
+                f"{self.address} does not speak WebHDFS: {body[:80]!r}", hint="check the storage's address"
+            ) from exc
+
+    # --- data ----------------------------------------------------------------------------------
+
+    def read(self, path: str, offset: int) -> Reply:
+        """Return an answer whose body is the file from ``offset`` on."""
+
+        def attempt(base: str, left_out: list[str]) -> Reply:
+            options: dict[str, object] = {"offset": offset} if offset else {}
+            url = self._locate("OPEN", path, base, options, left_out)
+            return self._data("GET", path, url, None, left_out)
+
+        return self._persist(attempt, None)
+
+    def write(
+        self, path: str, make_body: Callable[[], IO[bytes]], *, only_once: bool = False, **options: object
+    ) -> None:
+        """Store a file; ``make_body`` is called for each try, of which ``only_once`` allows one."""
+
+        def attempt(base: str, left_out: list[str]) -> None:
+            url = self._locate("CREATE", path, base, {"overwrite": "true", **options}, left_out)
+            self._data("PUT", path, url, make_body(), left_out).read()
+
+        self._persist(attempt, None, tries=1 if only_once else None)
+
+    def _locate(
+        self, op: str, path: str, base: str, options: dict[str, object], left_out: list[str]
+    ) -> str:
+        """Return where the data goes to or comes from."""
+        if left_out:
+            options = {**options, "excludedatanodes": ",".join(left_out)}
+        url = self._url(base, op, path, options)
+        method = _METHODS.get(op, "GET")
+        reply = self.sender.send(method, url)
+        if reply.status == 200 and op == "OPEN":
+            # The embedded cluster and HttpFS give the data at once: ask again where it is read.
+            reply.close()
+            return url
+        body = reply.read()
+        if reply.status not in _REDIRECTS or "location" not in reply.headers:
+            raise storage_error(reply.status, body, path)
+        return self._data_url(reply, url)
+
+    def _data(self, method: str, path: str, url: str, body: IO[bytes] | None, left_out: list[str]) -> Reply:
+        try:
+            reply = self.sender.send(method, url, body)
+        except TransportError:
+            node = split_url(url).authority
+            if node not in left_out and not any(base.startswith(split_url(url).origin) for base in self.bases):
+                left_out.append(node)
+            raise
+        if reply.status >= 300:
+            raise storage_error(reply.status, reply.read(), path)
+        return reply
+
+    # --- addresses -----------------------------------------------------------------------------
+
+    def _url(self, base: str, op: str, path: str, options: dict[str, object]) -> str:
+        words = [f"&{name}={quote(str(value), _SAFE_IN_PATH)}" for name, value in options.items()]
+        return f"{base}{quote(path, _SAFE_IN_PATH)}?op={op}{''.join(words)}{self._credentials}"
+
+    def _data_url(self, reply: Reply, asked: str) -> str:
+        """Return where a redirect points, the data node's name being one that can be reached."""
+        location = reply.headers["location"]
+        if "://" not in location:
+            location = split_url(asked).origin + "/" + location.lstrip("/")
+        if self._rewrite is None:
+            return location
+        url = split_url(location)
+        return f"{url.scheme}://{self._rewrite(url.authority)}{url.path}"
+
+    # --- trying again --------------------------------------------------------------------------
+
+    def _persist(
+        self,
+        attempt: Callable[[str, list[str]], T],
+        is_done: Callable[[], T | None] | None,
+        tries: int | None = None,
+    ) -> T:
+        left_out: list[str] = []
+        pauses = list(PAUSES_S)
+        if tries is not None:
+            del pauses[tries - 1 :]
+        standbys = 0
+        while True:
+            current = self._current
+            try:
+                return attempt(self.bases[current], left_out)
+            except (TransportError, StorageUnavailableError) as exc:
+                problem = exc if isinstance(exc, StorageError) else self._unavailable(exc)
+                self._leave(current)
+                if isinstance(exc, StandbyError) and standbys < len(self.bases) - 1:
+                    standbys += 1
+                    continue
+                standbys = 0
+                if not pauses or _is_hopeless(exc, len(self.bases)):
+                    raise problem from exc
+                self._sleep(pauses.pop(0))
+                done = is_done() if is_done is not None else None
+                if done is not None:
+                    return done
+
+    def _leave(self, current: int) -> None:
+        """Turn to the next name node, unless another thread has."""
+        with self._changing:
+            if self._current == current:
+                self._current = (current + 1) % len(self.bases)
+
+    def _unavailable(self, exc: TransportError) -> StorageUnavailableError:
+        if exc.kind == "tls":
+            hint = "give the CA bundle as `verify` in clusters.json"
+        elif exc.kind == "dns":
+            hint = "where a data node's name is not known here, `data_nodes` of the storage maps it to one that is"
+        else:
+            hint = "check the storage's address and your network"
+        return StorageUnavailableError(f"cannot reach the storage at {self.address}: {exc}", hint=hint)
+
+
+def _is_hopeless(exc: Exception, count: int) -> bool:
+    """Whether another try would only fail again: no such host, nobody listens, not trusted."""
+    return count == 1 and isinstance(exc, TransportError) and exc.kind in ("dns", "refused", "tls")
