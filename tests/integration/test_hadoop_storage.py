@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from openpaisdk._secret import Secret
-from openpaisdk.errors import StoragePermissionError
+from openpaisdk.errors import (
+    StorageFullError,
+    StorageNotFoundError,
+    StoragePermissionError,
+    StorageSafeModeError,
+)
 from openpaisdk.storage.base import Storage
 from openpaisdk.storage.hdfs.storage import HdfsStorage
 from tests.contract.storage import StorageContract
@@ -34,6 +39,75 @@ class TestHadoopStorage(StorageContract):
         folder = f"/user/alice/contract-{next(_numbers)}"
         hadoop.make_folder(folder, owner="alice")
         return folder
+
+
+@pytest.fixture
+def alice(hadoop: Hadoop) -> HdfsStorage:
+    return HdfsStorage(hadoop.uri, user="alice")
+
+
+@pytest.fixture
+def mebibyte(tmp_path: Path) -> str:
+    (tmp_path / "mebibyte").write_bytes(bytes(1024**2))
+    return str(tmp_path / "mebibyte")
+
+
+def test_what_belongs_to_somebody_else_is_not_touched(
+    hadoop: Hadoop, alice: HdfsStorage, mebibyte: str, tmp_path: Path
+) -> None:
+    hadoop.make_folder("/user/bob", owner="bob")
+    hadoop.make_folder("/user/bob/private", owner="bob", permission="700")
+    HdfsStorage(hadoop.uri, user="bob").upload(mebibyte, "/user/bob/private/f")
+    for call in (alice.list, alice.open, alice.delete):
+        with pytest.raises(StoragePermissionError):
+            call("/user/bob/private/f")
+    for overwrite in (False, True):
+        with pytest.raises(StoragePermissionError):
+            alice.upload(mebibyte, "/user/bob/g", overwrite=overwrite)
+    with pytest.raises(StoragePermissionError):
+        alice.mkdir("/user/bob/d")
+    with pytest.raises(StoragePermissionError):
+        alice.download("/user/bob/private/f", str(tmp_path / "got"))
+    with pytest.raises(StoragePermissionError):
+        alice.move("/user/bob/private", "/user/alice/mine")
+    assert not (tmp_path / "got").exists()
+    assert [entry["name"] for entry in alice.list("/user/bob")] == ["private"]
+
+
+@pytest.mark.parametrize("quota", [{"names": 2}, {"size_bytes": 512 * 1024}], ids=["names", "bytes"])
+def test_a_quota_that_is_used_up_is_said_and_leaves_no_half_file(
+    hadoop: Hadoop, alice: HdfsStorage, mebibyte: str, quota: dict[str, int]
+) -> None:
+    folder = f"/user/alice/quota-{next(_numbers)}"
+    hadoop.make_folder(folder, owner="alice")
+    hadoop.set_quota(folder, **quota)
+    if "names" in quota:
+        alice.mkdir(f"{folder}/d")
+    with pytest.raises(StorageFullError):
+        alice.upload(mebibyte, f"{folder}/f")
+    with pytest.raises(StorageNotFoundError):
+        alice.status(f"{folder}/f")
+
+
+def test_in_safe_mode_files_are_read_and_nothing_is_changed(
+    hadoop: Hadoop, alice: HdfsStorage, mebibyte: str
+) -> None:
+    folder = f"/user/alice/safe-{next(_numbers)}"
+    hadoop.make_folder(folder, owner="alice")
+    alice.upload(mebibyte, f"{folder}/f")
+    with hadoop.safe_mode():
+        with alice.open(f"{folder}/f") as stream:
+            assert len(stream.read()) == 1024**2
+        for change in (
+            lambda: alice.upload(mebibyte, f"{folder}/g"),
+            lambda: alice.upload(mebibyte, f"{folder}/f", overwrite=True),
+            lambda: alice.mkdir(f"{folder}/d"),
+            lambda: alice.delete(f"{folder}/f"),
+            lambda: alice.move(f"{folder}/f", f"{folder}/g"),
+        ):
+            with pytest.raises(StorageSafeModeError):
+                change()
+    assert [entry["name"] for entry in alice.list(folder)] == ["f"]
 
 
 @pytest.fixture(scope="module")

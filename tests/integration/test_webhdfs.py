@@ -216,7 +216,7 @@ def test_an_empty_file_is_a_file(server, base):
 @pytest.mark.parametrize(
     ("method", "op", "values", "expected"),
     [
-        ("GET", "NOPE", {}, (400, "UnsupportedOperationException")),
+        ("GET", "NOPE", {}, (400, "IllegalArgumentException")),
         ("GET", "DELETE", {}, (400, "IllegalArgumentException")),
         ("GET", "OPEN", {"offset": "-1"}, (400, "IllegalArgumentException")),
         ("GET", "OPEN", {"offset": "x"}, (400, "IllegalArgumentException")),

@@ -15,14 +15,18 @@ _JAVA_PACKAGES = {
     "UnsupportedOperationException": "java.lang",
     "RuntimeException": "java.lang",
     "AccessControlException": "org.apache.hadoop.security",
+    "AclException": "org.apache.hadoop.hdfs.protocol",
     "FileAlreadyExistsException": "org.apache.hadoop.fs",
+    "HadoopIllegalArgumentException": "org.apache.hadoop",
     "ParentNotDirectoryException": "org.apache.hadoop.fs",
     "PathIsNotEmptyDirectoryException": "org.apache.hadoop.fs",
+    "SnapshotException": "org.apache.hadoop.hdfs.protocol",
 }
 _STATUSES = {
     "FileNotFoundException": 404,
     "SecurityException": 401,
     "IllegalArgumentException": 400,
+    "HadoopIllegalArgumentException": 400,
     "UnsupportedOperationException": 400,
     "RuntimeException": 500,
 }

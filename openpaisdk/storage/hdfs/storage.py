@@ -114,8 +114,11 @@ class HdfsStorage(Storage):
 
     def open(self, remote_path: str, offset: int = 0) -> IO[bytes]:
         path = checked(remote_path)
-        if self.status(path)["type"] == "directory":
+        info = self.status(path)
+        if info["type"] == "directory":
             raise StorageIsFolderError(f"{remote_path!r} is a folder, a file was expected")
+        if offset >= info["size_bytes"]:
+            return io.BytesIO()  # HDFS refuses to read from a file's end on
         return io.BufferedReader(_Reader(self._client, path, offset), PIECE_BYTES // 16)
 
     def _summary(self, remote_path: str) -> tuple[int, int, int]:

@@ -11,9 +11,9 @@ import pytest
 
 from openpaisdk.local.access.auth import Identity
 from openpaisdk.local.access.users import ATTEMPT, USER, Token
+from openpaisdk.local.files.call import check_access
 from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error
 from openpaisdk.local.files.storage_tree import ASIDE_FOLDER, StorageTree, clean_path
-from openpaisdk.local.files.webhdfs import check_access
 from openpaisdk.local.removal import delete_tree
 
 
