@@ -474,7 +474,7 @@ class Cluster:
         address, path = split_uri(uri)
         place = _authority(address)
         own = self._own_storage_alias()
-        if own is not None and place == _authority(self._embedded_uri()):
+        if own is not None and place and place == _authority(self._embedded_uri()):
             return self.storage(own), path
         for entry in list_storages(self.storages, hdfs_web_uri=self.hdfs_web_uri):
             if place and place == _authority(str(entry["uri"])):

@@ -146,9 +146,10 @@ class FsspecStorage(Storage):
             self._files.cp_file(path, new_path)
             self._files.rm_file(path)
             return
+        own = str(self._files._strip_protocol(path)).rstrip("/")
         self._files.makedirs(new_path, exist_ok=True)
         for entry in self._files.find(path, withdirs=True, detail=True).values():
-            below = new_path + str(entry["name"])[len(path.rstrip("/")) :]
+            below = new_path + str(entry["name"])[len(own) :]
             if entry["type"] == "directory":
                 self._files.makedirs(below, exist_ok=True)
             else:
