@@ -90,6 +90,8 @@ class Piece(io.RawIOBase):
         self._position = 0
         self._stream: Any = None
         self._digest_before = digest.copy() if digest is not None else None
+        self.on_end: Callable[[], object] | None = None
+        """Called when all has been read; from then on the next piece may be, so nothing is taken back."""
 
     can_restart = True
 
@@ -116,7 +118,14 @@ class Piece(io.RawIOBase):
         self._meter.add(size)
         if self.digest is not None:
             self.digest.update(view[:size])
+        if self._position == self._size:
+            self._end()
         return size
+
+    def _end(self) -> None:
+        if self.on_end is not None:
+            self.digest = None
+            self.on_end()
 
     def part(self, start: int, size: int) -> Piece:
         """Return a stretch of this piece, which shares its digest; the one before it must be through."""
