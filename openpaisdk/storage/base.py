@@ -126,6 +126,10 @@ class Storage(ABC):
 
     # --- what it may do better -----------------------------------------------------------------
 
+    def _open_sized(self, remote_path: str, offset: int, size: int) -> IO[bytes]:
+        """Open a file whose size is known from a listing."""
+        return self.open(remote_path, offset)
+
     def _send(self, remote_path: str, source: Piece) -> None:
         """Store a local file at exactly this path; one that was broken off goes on where it was."""
         self._write(remote_path, source)

@@ -30,6 +30,7 @@ PAUSES_S = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
 _METHODS = {"CREATE": "PUT", "MKDIRS": "PUT", "RENAME": "PUT", "APPEND": "POST", "CONCAT": "POST"}
 _METHODS |= {"DELETE": "DELETE", "TRUNCATE": "POST", "SETTIMES": "PUT", "SETPERMISSION": "PUT"}
 _ASK_AGAIN = 6
+_ALIKE = 31
 _DEAD = ("refused", "connect-timeout", "dns")
 _DEAD_S = 60.0
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -63,6 +64,8 @@ class WebHdfs:
         self._sleep = sleep
         self._current = 0
         self._changing = threading.Lock()
+        self._alike: dict[str, list[tuple[str, str, int]]] = {}
+        """Operation -> beginnings and ends of addresses of data nodes, and how often they may be used."""
         self._dead: dict[str, float] = {}
         """Data nodes that did not answer, and until when they are left out."""
 
@@ -105,32 +108,44 @@ class WebHdfs:
         body = reply.read()
         if reply.status >= 300:
             raise storage_error(reply.status, body, path)
-        try:
-            return json.loads(body) if body else {}
-        except ValueError as exc:
-            raise StorageError(
-                f"{self.address} does not speak WebHDFS: {body[:80]!r}", hint="check the storage's address"
-            ) from exc
+        return _read_json(body, self.address)
 
     # --- data ----------------------------------------------------------------------------------
 
-    def read(self, path: str, offset: int) -> Reply:
+    def ask_data_node(self, op: str, path: str) -> Any:
+        """Carry out an operation that a data node answers, and return its JSON."""
+
+        def attempt(base: str, left_out: list[str]) -> Any:
+            place = self._locate(op, path, base, {}, left_out, is_small=True)
+            reply = self._data("GET", path, place, None, left_out) if isinstance(place, str) else place
+            return _read_json(reply.read(), self.address)
+
+        return self._persist(attempt, None)
+
+    def read(self, path: str, offset: int, *, is_small: bool = False) -> Reply:
         """Return an answer whose body is the file from ``offset`` on."""
 
         def attempt(base: str, left_out: list[str]) -> Reply:
             options: dict[str, object] = {"offset": offset} if offset else {}
-            place = self._locate("OPEN", path, base, options, left_out)
+            place = self._locate("OPEN", path, base, options, left_out, is_small=is_small and not offset)
             return self._data("GET", path, place, None, left_out) if isinstance(place, str) else place
 
         return self._persist(attempt, None)
 
     def write(
-        self, path: str, make_body: Callable[[], Body], *, only_once: bool = False, **options: object
+        self,
+        path: str,
+        make_body: Callable[[], Body],
+        *,
+        only_once: bool = False,
+        is_small: bool = False,
+        **options: object,
     ) -> None:
         """Store a file; ``make_body`` is called for each try, of which ``only_once`` allows one."""
 
         def attempt(base: str, left_out: list[str]) -> None:
-            place = self._locate("CREATE", path, base, {"overwrite": "true", **options}, left_out)
+            all_options = {"overwrite": "true", **options}
+            place = self._locate("CREATE", path, base, all_options, left_out, is_small=is_small)
             if isinstance(place, str):
                 place = self._data("PUT", path, place, make_body(), left_out)
             place.read()
@@ -138,7 +153,14 @@ class WebHdfs:
         self._persist(attempt, None, tries=1 if only_once else None)
 
     def _locate(
-        self, op: str, path: str, base: str, options: dict[str, object], left_out: list[str]
+        self,
+        op: str,
+        path: str,
+        base: str,
+        options: dict[str, object],
+        left_out: list[str],
+        *,
+        is_small: bool = False,
     ) -> str | Reply:
         """Return where the data goes to or comes from: not a node that has failed, if it can be.
 
@@ -147,6 +169,8 @@ class WebHdfs:
         A name node goes on for minutes to send clients to a node that is dead. It leaves out whole hosts, or
         one node by a port that is not told here; so it is first asked again, for it chooses at random.
         """
+        if is_small and not left_out:
+            return self._locate_alike(op, path, base, options)
         for _ in range(_ASK_AGAIN if left_out else 0):
             place = self._locate_once(op, path, base, options)
             if not isinstance(place, str) or split_url(place).authority not in left_out:
@@ -159,10 +183,32 @@ class WebHdfs:
                 pass  # there is no other host
         return self._locate_once(op, path, base, options)
 
+    def _locate_alike(self, op: str, path: str, base: str, options: dict[str, object]) -> str | Reply:
+        """Return where another file of this kind went, its path in place of the other's.
+
+        A data node serves any path, so the name node is asked once for many small files; now and then again,
+        that they do not all go to one node.
+        """
+        known = self._alike.setdefault(op, [])
+        quoted = quote(path, _SAFE_IN_PATH)
+        try:
+            before, after, left = known.pop()
+        except IndexError:
+            place = self._locate_once(op, path, base, options)
+            if not isinstance(place, str):
+                return place
+            before, found, after = place.partition(f"{quoted}?")
+            if not found or quoted in after:
+                return place  # from a server that has another way of sending on
+            left = _ALIKE
+        if left:
+            known.append((before, after, left - 1))
+        return f"{before}{quoted}?{after}"
+
     def _locate_once(self, op: str, path: str, base: str, options: dict[str, object]) -> str | Reply:
         url = self._url(base, op, path, options)
         reply = self.sender.send(_METHODS.get(op, "GET"), url)
-        if reply.status == 200 and op == "OPEN":
+        if reply.status == 200 and op in ("OPEN", "GETFILECHECKSUM"):
             return reply  # the embedded cluster and HttpFS
         body = reply.read()
         if reply.status not in _REDIRECTS or "location" not in reply.headers:
@@ -174,6 +220,7 @@ class WebHdfs:
             reply = self.sender.send(method, url, body)
         except TransportError as exc:
             node = split_url(url)
+            self._alike.clear()
             if node.authority not in left_out and node.authority not in self._hosts():
                 left_out.append(node.authority)
                 if exc.kind in _DEAD:
@@ -246,6 +293,15 @@ class WebHdfs:
         else:
             hint = "check the storage's address and your network"
         return StorageUnavailableError(f"cannot reach the storage at {self.address}: {exc}", hint=hint)
+
+
+def _read_json(body: bytes, address: str) -> Any:
+    try:
+        return json.loads(body) if body else {}
+    except ValueError as exc:
+        raise StorageError(
+            f"{address} does not speak WebHDFS: {body[:80]!r}", hint="check the storage's address"
+        ) from exc
 
 
 def _is_hopeless(exc: Exception, count: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sized
 
 from openpaisdk.constants import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from openpaisdk.errors import (
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from openpaisdk.storage.transfer.stream import StreamPiece
 
 _CRC32C = 2
+_SMALL_BYTES = 1 << 20
+"""Up to this size the way to a data node counts for more than which one it is."""
 _USUAL_DEFAULTS = {"blockSize": 128 * 1024**2, "bytesPerChecksum": 512, "checksumType": _CRC32C}
 _UNSUPPORTED = ("UnsupportedOperationException", "is not supported", "Invalid value for webhdfs parameter")
 
@@ -120,9 +123,13 @@ class HdfsStorage(Storage):
         info = self.status(path)
         if info["type"] == "directory":
             raise StorageIsFolderError(f"{remote_path!r} is a folder, a file was expected")
-        if offset >= info["size_bytes"]:
+        return self._open_sized(path, offset, info["size_bytes"])
+
+    def _open_sized(self, remote_path: str, offset: int, size: int) -> IO[bytes]:
+        if offset >= size:
             return io.BytesIO()  # HDFS refuses to read from a file's end on
-        return io.BufferedReader(_Reader(self._client, path, offset), PIECE_BYTES // 16)
+        reader = _Reader(self._client, remote_path, offset, is_small=size <= _SMALL_BYTES)
+        return io.BufferedReader(reader, PIECE_BYTES // 16)
 
     def _summary(self, remote_path: str) -> tuple[int, int, int]:
         found = self._client.ask("GETCONTENTSUMMARY", checked(remote_path))["ContentSummary"]
@@ -199,7 +206,8 @@ class HdfsStorage(Storage):
         return self._server_defaults
 
     def _write(self, remote_path: str, source: Piece | StreamPiece) -> None:
-        self._client.write(remote_path, source.restart, only_once=not source.can_restart)
+        is_small = isinstance(source, Sized) and len(source) <= _SMALL_BYTES
+        self._client.write(remote_path, source.restart, only_once=not source.can_restart, is_small=is_small)
 
     def _send(self, remote_path: str, source: Piece) -> None:
         if len(source) <= self.block_bytes:
@@ -221,7 +229,7 @@ class HdfsStorage(Storage):
         from openpaisdk.storage.hdfs.checksum import FileChecksum
 
         try:
-            answer = self._client.ask("GETFILECHECKSUM", remote_path)
+            answer = self._client.ask_data_node("GETFILECHECKSUM", remote_path)
         except StorageError as exc:
             if any(word in exc.message for word in _UNSUPPORTED):
                 return None
@@ -233,11 +241,11 @@ class HdfsStorage(Storage):
 class _Reader(io.RawIOBase):
     """A file from an offset on; where the stream breaks off it goes on at that place, from another node."""
 
-    def __init__(self, client: WebHdfs, path: str, offset: int) -> None:
+    def __init__(self, client: WebHdfs, path: str, offset: int, *, is_small: bool) -> None:
         self._client = client
         self._path = path
         self._position = offset
-        self._reply: Reply | None = client.read(path, offset)
+        self._reply: Reply | None = client.read(path, offset, is_small=is_small)
         self._broken = 0
 
     def readable(self) -> bool:

@@ -65,7 +65,8 @@ def local_content(path: str) -> Content:
 def remote_content(storage: Storage, path: str, info: FileInfo) -> Content:
     """Return the content of a file of a storage."""
     identity = f"{storage.uri}{path} {info['size_bytes']} {info['modified_at']}"
-    return Content(path, info["size_bytes"], identity, lambda offset: storage.open(path, offset))
+    size = info["size_bytes"]
+    return Content(path, size, identity, lambda offset: storage._open_sized(path, offset, size))
 
 
 def fingerprint(*texts: str) -> str:

@@ -20,19 +20,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
 
+    from openpaisdk.storage.transfer.content import Content
     from openpaisdk.storage.transfer.progress import Meter
 
     T = TypeVar("T")
+    File = tuple[Content, str]
     Failures = list[tuple[str, OpenPaiError]]
 
-THREADS = 8
+THREADS = 32
+"""For small files, most of whose time is waiting."""
+LARGE_THREADS = 4
+LARGE_BYTES = 4 << 20
 _FINAL = (StorageUnavailableError, StorageFullError, StorageSafeModeError)
 """After one of these the next file would fare no better."""
 _SHOWN = 3
 
 
+def for_each_file(files: Sequence[File], work: Callable[[File], object], *, meter: Meter) -> Failures:
+    """Call ``work`` for each file, for many small ones at once, then for a few large ones at once."""
+    large = [file for file in files if file[0].size >= LARGE_BYTES]
+    small = [file for file in files if file[0].size < LARGE_BYTES]
+    failures = for_each(small, work, meter=meter, name=_name_of, threads=THREADS)
+    return failures + for_each(large, work, meter=meter, name=_name_of, threads=LARGE_THREADS)
+
+
+def _name_of(file: File) -> str:
+    return file[0].name
+
+
 def for_each(
-    items: Sequence[T], work: Callable[[T], object], *, meter: Meter, name: Callable[[T], str]
+    items: Sequence[T],
+    work: Callable[[T], object],
+    *,
+    meter: Meter,
+    name: Callable[[T], str],
+    threads: int,
 ) -> Failures:
     """Call ``work`` for each item, in several threads; return what failed."""
     failures: Failures = []
@@ -58,7 +80,7 @@ def for_each(
                 bugs.append(exc)
                 meter.cancel()
 
-    _run_threads(take_turns, min(THREADS, len(items)), meter)
+    _run_threads(take_turns, min(threads, len(items)), meter)
     if bugs:
         raise bugs[0]
     failures += [(name(item), StorageError("not tried after that")) for item in left]

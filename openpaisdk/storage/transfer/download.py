@@ -19,7 +19,7 @@ from openpaisdk.errors import (
 )
 from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, join, safe_name
 from openpaisdk.storage.transfer.content import fingerprint, remote_content
-from openpaisdk.storage.transfer.crew import for_each, raise_failures
+from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
 from openpaisdk.storage.transfer.plan import Plan, remote_plan
 from openpaisdk.storage.transfer.progress import Meter
 from openpaisdk.storage.transfer.verify import LENGTH_NOTE, mismatch
@@ -217,7 +217,7 @@ class Download:
             self._meter.end_file()
 
         failures = [*plan.failures]
-        failures += for_each(plan.files, fetch, meter=self._meter, name=lambda item: item[0].name)
+        failures += for_each_file(plan.files, fetch, meter=self._meter)
         raise_failures(failures, len(plan.files) + len(plan.failures), hint=_AGAIN_HINT)
 
     # --- archives ------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from openpaisdk.errors import (
 )
 from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, join, parent
 from openpaisdk.storage.transfer.content import Piece, fingerprint, local_content
-from openpaisdk.storage.transfer.crew import for_each, raise_failures
+from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
 from openpaisdk.storage.transfer.plan import Plan, local_plan, remote_plan
 from openpaisdk.storage.transfer.progress import Meter
 from openpaisdk.storage.transfer.verify import check_stored, mismatch
@@ -244,7 +244,7 @@ class Upload:
 
     def _run(self, plan: Plan, work: Callable[[tuple[Content, str]], None]) -> None:
         failures = [*plan.failures]
-        failures += for_each(plan.files, work, meter=self._meter, name=lambda item: item[0].name)
+        failures += for_each_file(plan.files, work, meter=self._meter)
         raise_failures(failures, len(plan.files) + len(plan.failures), hint=_AGAIN_HINT)
 
     # --- streams -------------------------------------------------------------------------------
