@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks.size import measure_installed_size
+from tests.benchmarks.storage import measure_storage
 from tests.benchmarks.timing import Comparison, clean_environment, compare, compare_processes, time_process
 
 PYTHON = sys.executable
@@ -164,6 +165,7 @@ MEASURES: dict[str, Callable[[], Iterator[Row]]] = {
     "python": measure_python,
     "rate": measure_rate,
     "size": measure_size,
+    "storage": measure_storage,
 }
 
 if __name__ == "__main__":
