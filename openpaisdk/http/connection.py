@@ -107,12 +107,8 @@ class Connection:
         """Read what there is, at least one byte, into the buffer; false at the end of the stream."""
         try:
             piece = self.socket.recv(_PIECE_BYTES)
-        except TimeoutError as exc:
-            raise TransportError("read-timeout", f"{self.peer} did not answer in time", sent=True) from exc
         except OSError as exc:
-            raise TransportError(
-                "reset", f"{self.peer} closed the connection: {_reason(exc)}", sent=True
-            ) from exc
+            raise self._failure(exc) from exc
         self.has_answered = self.has_answered or bool(piece)
         self.buffer += piece
         return bool(piece)
@@ -126,14 +122,16 @@ class Connection:
             return size
         try:
             size = self.socket.recv_into(view)
-        except TimeoutError as exc:
-            raise TransportError("read-timeout", f"{self.peer} did not answer in time", sent=True) from exc
         except OSError as exc:
-            raise TransportError(
-                "reset", f"{self.peer} closed the connection: {_reason(exc)}", sent=True
-            ) from exc
+            raise self._failure(exc) from exc
         self.has_answered = self.has_answered or size > 0
         return size
+
+    def _failure(self, exc: OSError) -> TransportError:
+        """Return the error for an answer that does not come."""
+        if isinstance(exc, TimeoutError):
+            return TransportError("read-timeout", f"{self.peer} did not answer in time", sent=True)
+        return TransportError("reset", f"{self.peer} closed the connection: {_reason(exc)}", sent=True)
 
     def close(self) -> None:
         """Hang up."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Transfers to and from real Hadoop on loopback, beside curl, hdfscli, the ``hdfs`` package and fsspec.
 
-Each figure is a whole process. ``BENCH_BYTES`` and ``BENCH_FILES`` make it smaller than 1 GiB and 5,000 files.
+Each figure is a whole process. ``BENCH_BYTES`` and ``BENCH_FILES`` make it smaller than 1 GiB, 5,000 files.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.hadoop.cluster import Hadoop
 
-BYTES = int(os.environ.get("BENCH_BYTES", 1 << 30))
-FILES = int(os.environ.get("BENCH_FILES", 5000))
+BYTES = int(os.environ.get("BENCH_BYTES", "1073741824"))
+FILES = int(os.environ.get("BENCH_FILES", "5000"))
 FILE_BYTES = 4096
 RUNS = 3
 ROOT = str(Path(__file__).parents[2])
@@ -79,9 +79,7 @@ class Bench:
         """Run a command and return its seconds."""
         self.clean()
         begin = time.perf_counter()
-        process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -90,9 +88,13 @@ class Bench:
         self.peak_kib = usage.ru_maxrss
         return seconds
 
-    def ours(self, verb: str, source: object, target: object, *, verify: bool, archive: bool = False) -> float:
+    def ours(
+        self, verb: str, source: object, target: object, *, verify: bool, archive: bool = False
+    ) -> float:
         flags = [str(int(verify)), str(int(archive))]
-        return self.time([sys.executable, "-c", OURS, self.hadoop.uri, verb, str(source), str(target), *flags])
+        return self.time(
+            [sys.executable, "-c", OURS, self.hadoop.uri, verb, str(source), str(target), *flags]
+        )
 
     def package(self, verb: str, source: object, target: object, threads: int = 1) -> float:
         words = [self.hadoop.uri, verb, str(source), str(target), str(threads)]

@@ -21,41 +21,21 @@ from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, joi
 from openpaisdk.storage.transfer.content import fingerprint, remote_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
 from openpaisdk.storage.transfer.plan import Plan, remote_plan
-from openpaisdk.storage.transfer.progress import Meter
+from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer
 from openpaisdk.storage.transfer.verify import LENGTH_NOTE, mismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import IO, Any
 
-    from openpaisdk.storage.base import FileInfo, Local, Storage
+    from openpaisdk.storage.base import FileInfo, Local
     from openpaisdk.storage.transfer.content import Content
-    from openpaisdk.storage.transfer.progress import Progress
 
 _PIECE_BYTES = 1 << 20
-_AGAIN_HINT = "what arrived is kept: the same command goes on from there"
 
 
-class Download:
+class Download(Transfer):
     """One call of ``download``; see there for what the options mean."""
-
-    def __init__(
-        self,
-        storage: Storage,
-        *,
-        overwrite: bool = False,
-        verify: bool = True,
-        on_progress: Callable[[Progress], object] | None = None,
-        on_note: Callable[[str], object] | None = None,
-    ) -> None:
-        self._storage = storage
-        self._overwrite = overwrite
-        self._verify = verify
-        self._on_progress = on_progress
-        self._on_note = on_note
-        self._notes: set[str] = set()
-        self._meter = Meter(0, 0, None)
 
     def run(self, remote_path: str, local_path: Local, *, archive: bool = False) -> FileInfo:
         """Fetch a file or folder, or the matches of a pattern."""
@@ -65,7 +45,7 @@ class Download:
         if not isinstance(local_path, (str, os.PathLike)):
             self._require_file(remote_path, info)
             content = remote_content(self._storage, remote_path, info)
-            self._meter = Meter(content.size, 1, self._on_progress)
+            self._begin(content.size, 1)
             self._receive(content, remote_path, local_path, 0)
             self._meter.end_file()
             return info
@@ -81,7 +61,7 @@ class Download:
         else:
             content = remote_content(self._storage, remote_path, info)
             self._check_free(target)
-            self._meter = Meter(content.size, 1, self._on_progress)
+            self._begin(content.size, 1)
             _make_folder(os.path.dirname(os.path.abspath(target)))
             self._place(content, remote_path, target)
             self._meter.end_file()
@@ -205,7 +185,7 @@ class Download:
         _make_folder(folder)
         for name in plan.folders:
             _make_folder(os.path.join(folder, name))
-        self._meter = Meter(plan.size, len(plan.files), self._on_progress)
+        self._begin(plan.size, len(plan.files))
 
         def fetch(item: tuple[Content, str]) -> None:
             content, name = item
@@ -218,23 +198,18 @@ class Download:
 
         failures = [*plan.failures]
         failures += for_each_file(plan.files, fetch, meter=self._meter)
-        raise_failures(failures, len(plan.files) + len(plan.failures), hint=_AGAIN_HINT)
+        raise_failures(failures, len(plan.files) + len(plan.failures), hint=AGAIN_HINT)
 
     # --- archives ------------------------------------------------------------------------------
 
     def _unpack(self, remote_path: str, info: FileInfo, target: str) -> FileInfo:
         from openpaisdk.storage.transfer.archive import unpack
 
-        self._meter = Meter(info["size_bytes"], 1, self._on_progress)
+        self._begin(info["size_bytes"], 1)
         with self._storage.open(remote_path) as source:
             unpack(source, target, overwrite=self._overwrite, meter=self._meter, name=remote_path)
         self._meter.end_file()
         return {**info, "name": target, "type": "directory", "size_bytes": 0}
-
-    def _note(self, text: str) -> None:
-        if self._on_note is not None and text not in self._notes:
-            self._notes.add(text)
-            self._on_note(text)
 
 
 def _kept(file: Any, size: int) -> int:

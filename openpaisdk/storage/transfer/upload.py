@@ -25,7 +25,7 @@ from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, joi
 from openpaisdk.storage.transfer.content import Piece, fingerprint, local_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
 from openpaisdk.storage.transfer.plan import Plan, local_plan, remote_plan
-from openpaisdk.storage.transfer.progress import Meter
+from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer
 from openpaisdk.storage.transfer.verify import check_stored, mismatch
 
 TYPE_CHECKING = False
@@ -36,32 +36,13 @@ if TYPE_CHECKING:
     from openpaisdk.storage.base import FileInfo, Local, Storage
     from openpaisdk.storage.transfer.archive import Packed
     from openpaisdk.storage.transfer.content import Content
-    from openpaisdk.storage.transfer.progress import Progress
 
 _LARGE_BYTES = 8 << 20
 """From this size on it is worth a question whether a file is there already, whole, from an earlier try."""
-_AGAIN_HINT = "what arrived is kept: the same command goes on from there"
 
 
-class Upload:
+class Upload(Transfer):
     """One call of ``upload``; see there for what the options mean."""
-
-    def __init__(
-        self,
-        storage: Storage,
-        *,
-        overwrite: bool = False,
-        verify: bool = True,
-        on_progress: Callable[[Progress], object] | None = None,
-        on_note: Callable[[str], object] | None = None,
-    ) -> None:
-        self._storage = storage
-        self._overwrite = overwrite
-        self._verify = verify
-        self._on_progress = on_progress
-        self._on_note = on_note
-        self._notes: set[str] = set()
-        self._meter = Meter(0, 0, None)
 
     def run(self, local_path: Local, remote_path: str, *, archive: bool = False) -> FileInfo:
         """Store a file, folder or stream of this machine."""
@@ -101,7 +82,7 @@ class Upload:
 
     def _put_file(self, content: Content, target: str) -> FileInfo:
         self._check_free(target)
-        self._meter = Meter(content.size, 1, self._on_progress)
+        self._begin(content.size, 1)
         self._place(content, target)
         self._meter.end_file()
         return self._storage.status(target)
@@ -190,7 +171,7 @@ class Upload:
         aside = self._aside(target, *(content.identity for content, _ in plan.files), *plan.folders)
         kept = self._kept(aside)
         self._make_folders(plan, aside)
-        self._meter = Meter(plan.size, len(plan.files), self._on_progress)
+        self._begin(plan.size, len(plan.files))
 
         def store(item: tuple[Content, str]) -> None:
             self._store(item[0], join(aside, item[1]), kept.get(item[1]))
@@ -229,7 +210,7 @@ class Upload:
         for name in [name for _, name in plan.files if name in folders]:
             raise StorageIsFolderError(f"{join(folder, name)!r} is a folder, a file was to be stored there")
         self._make_folders(plan, folder)
-        self._meter = Meter(plan.size, len(plan.files), self._on_progress)
+        self._begin(plan.size, len(plan.files))
 
         def place(item: tuple[Content, str]) -> None:
             self._place(item[0], join(folder, item[1]))
@@ -245,7 +226,7 @@ class Upload:
     def _run(self, plan: Plan, work: Callable[[tuple[Content, str]], None]) -> None:
         failures = [*plan.failures]
         failures += for_each_file(plan.files, work, meter=self._meter)
-        raise_failures(failures, len(plan.files) + len(plan.failures), hint=_AGAIN_HINT)
+        raise_failures(failures, len(plan.files) + len(plan.failures), hint=AGAIN_HINT)
 
     # --- streams -------------------------------------------------------------------------------
 
@@ -257,7 +238,7 @@ class Upload:
             raise StorageIsFolderError(f"{remote_path!r} is a folder, a stream needs the name of a file")
         target = self._storage._inside(remote_path, "")
         self._check_free(target.rstrip("/"))
-        self._meter = Meter(None, 1, self._on_progress)
+        self._begin(None, 1)
         digest = self._storage._make_digest() if self._verify else None
         piece = StreamPiece(stream, self._meter, digest)
         aside = self._aside(target, secrets.token_hex(8))
@@ -273,8 +254,3 @@ class Upload:
             raise
         self._meter.end_file()
         return self._storage.status(target)
-
-    def _note(self, text: str) -> None:
-        if self._on_note is not None and text not in self._notes:
-            self._notes.add(text)
-            self._on_note(text)

@@ -153,9 +153,9 @@ def test_a_proxy_user_is_named(server: PaperSender) -> None:
 def test_data_goes_where_the_name_node_says(storage: HdfsStorage, server: PaperSender) -> None:
     server.on("GETFILESTATUS", fine({"FileStatus": FILE}))
     server.on("OPEN", sent_on("http://datanode:9864/data"))
-    server.on("DATA", fine(b"hello"))
+    server.on("DATA", fine(b"abcde"))
     with storage.open("/a") as stream:
-        assert stream.read() == b"hello"
+        assert stream.read() == b"abcde"
     assert server.seen[-1] == ("DATA", "http://datanode:9864/data")
 
 
@@ -173,7 +173,7 @@ def test_a_data_node_is_reached_under_another_name(
 ) -> None:
     server.on("GETFILESTATUS", fine({"FileStatus": FILE}))
     server.on("OPEN", sent_on("http://datanode:9864/data"))
-    server.on("DATA", fine(b"hello"))
+    server.on("DATA", fine(b"abcde"))
     made(server, data_nodes=data_nodes).open("/a").close()
     assert server.seen[-1] == ("DATA", f"http://{place}/data")
 
@@ -181,7 +181,7 @@ def test_a_data_node_is_reached_under_another_name(
 def test_a_data_node_that_fails_is_left_out(
     storage: HdfsStorage, server: PaperSender, tmp_path: Path
 ) -> None:
-    (tmp_path / "f").write_bytes(b"hello")
+    (tmp_path / "f").write_bytes(b"abcde")
     server.on("GETFILESTATUS", refused(MISSING), fine({"FileStatus": FILE}))
     server.on("GETSERVERDEFAULTS", fine({"FsServerDefaults": {"blockSize": 1024}}))
     first, second = sent_on("http://dead:1/data"), sent_on("http://alive:1/data")
@@ -193,7 +193,7 @@ def test_a_data_node_that_fails_is_left_out(
         "http://dead:1/data",
         "http://alive:1/data",
     ]
-    assert server.bodies == [b"hello", b"hello"]
+    assert server.bodies == [b"abcde", b"abcde"]
 
 
 def test_a_name_node_on_standby_sends_to_the_other(server: PaperSender) -> None:
@@ -213,13 +213,13 @@ def test_a_stream_that_breaks_off_goes_on_where_it_was(storage: HdfsStorage, ser
 
     server.on("GETFILESTATUS", fine({"FileStatus": FILE}))
     server.on("OPEN", sent_on("http://d:1/data"))
-    replies = [Breaking(200, b"hel", {}), PaperReply(200, b"lo", {})]
+    replies = [Breaking(200, b"abc", {}), PaperReply(200, b"de", {})]
     send = server.send
     server.send = lambda method, url, body=None: (  # type: ignore[method-assign]
         replies.pop(0) if "op=" not in url else send(method, url, body)
     )
     with storage.open("/a") as stream:
-        assert stream.read() == b"hello"
+        assert stream.read() == b"abcde"
     assert "&offset=3&" in server.seen[-1][1]
 
 
