@@ -127,6 +127,21 @@ class Connection:
         self.has_answered = self.has_answered or size > 0
         return size
 
+    def take_early(self) -> None:
+        """Take what the server has said already, without waiting.
+
+        Bytes that lie there unread would make the system reset the connection should this process end, and
+        what was sent before could be lost.
+        """
+        timeout = self.socket.gettimeout()
+        self.socket.settimeout(0)
+        try:
+            self.buffer += self.socket.recv(_PIECE_BYTES)
+        except OSError:
+            return  # nothing there, or an end that the next write or read will tell
+        finally:
+            self.socket.settimeout(timeout)
+
     def _failure(self, exc: OSError) -> TransportError:
         """Return the error for an answer that does not come."""
         if isinstance(exc, TimeoutError):

@@ -28,7 +28,8 @@ from tests.hadoop.high_availability import PairOfNameNodes
 
 pytestmark = pytest.mark.integration
 
-BLOCK = 1 << 20
+BLOCK = 4 << 20
+"""Some pieces long, so that what is under way is a small part of it."""
 SMALL_BLOCKS = {"dfs.blocksize": BLOCK, "dfs.replication": 2}
 
 
@@ -194,8 +195,8 @@ def test_what_a_node_has_spoilt_is_not_taken_for_the_file(
     # what an earlier try has fetched is compared as well
     real = storage._client.read
 
-    def flipped(path: str, offset: int) -> Any:
-        reply = real(path, offset)
+    def flipped(path: str, offset: int, **options: Any) -> Any:
+        reply = real(path, offset, **options)
         read_into = reply.read_into
 
         def spoil(view: memoryview) -> int:

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 
-from openpaisdk.errors import StorageError, StorageUnavailableError
+from openpaisdk.errors import StorageError, StorageExistsError, StorageUnavailableError
 from openpaisdk.http.connection import TransportError
 from openpaisdk.http.urls import quote, split_url
 from openpaisdk.storage.hdfs.errors import StandbyError, storage_error
@@ -141,14 +141,34 @@ class WebHdfs:
         is_small: bool = False,
         **options: object,
     ) -> None:
-        """Store a file; ``make_body`` is called for each try, of which ``only_once`` allows one."""
+        """Store a file in place of what may be there.
 
-        def attempt(base: str, left_out: list[str]) -> None:
-            all_options = {"overwrite": "true", **options}
+        A file is never created over another: a try that was given up may still reach a data node, and would
+        then replace what a later one has stored.
+
+        Args:
+            path: Where to.
+            make_body: Called for each try.
+            only_once: Whether there can be but one.
+            is_small: Whether any data node will do.
+            options: Parameters.
+        """
+        all_options = {"overwrite": "false", **options}
+
+        def create(base: str, left_out: list[str]) -> None:
             place = self._locate("CREATE", path, base, all_options, left_out, is_small=is_small)
             if isinstance(place, str):
                 place = self._data("PUT", path, place, make_body(), left_out)
             place.read()
+
+        def attempt(base: str, left_out: list[str]) -> None:
+            try:
+                create(base, left_out)
+            except StorageExistsError:
+                if only_once:
+                    raise
+                self._answer("DELETE", path, self._url(base, "DELETE", path, {}))
+                raise StorageUnavailableError(f"{path!r} was there already, and is written anew") from None
 
         self._persist(attempt, None, tries=1 if only_once else None)
 

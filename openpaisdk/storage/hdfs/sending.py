@@ -166,6 +166,8 @@ def _send_body(connection: Connection, head: bytes, body: Any) -> tuple[int, dic
                     connection.write(head)
                 connection.write(view[:size])
             first = False
+            if not connection.buffer:
+                connection.take_early()
         if is_chunked:
             connection.write((head if first else b"") + b"0\r\n\r\n")
         elif first:

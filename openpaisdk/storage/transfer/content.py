@@ -92,7 +92,7 @@ class Piece(io.RawIOBase):
         self._stream: Any = None
         self._digest_before = digest.copy() if digest is not None else None
         self.on_end: Callable[[], object] | None = None
-        """Called when all has been read; from then on the next piece may be, so nothing is taken back."""
+        """Called when all has been sent; from then on the next piece may be, so nothing is taken back."""
 
     can_restart = True
 
@@ -108,6 +108,7 @@ class Piece(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         left = self._size - self._position
         if left == 0:
+            self._end()
             return 0
         if self._stream is None:
             self._stream = self.content.open_at(self._start)
@@ -119,11 +120,10 @@ class Piece(io.RawIOBase):
         self._meter.add(size)
         if self.digest is not None:
             self.digest.update(view[:size])
-        if self._position == self._size:
-            self._end()
         return size
 
     def _end(self) -> None:
+        # Whoever asks once more has sent what came before.
         if self.on_end is not None:
             self.digest = None
             self.on_end()
