@@ -61,7 +61,7 @@ class WebHdfs:
         self.sender = sender
         self._credentials = "".join(f"&{name}={quote(value)}" for name, value in credentials)
         self._rewrite = rewrite
-        self._sleep = sleep
+        self.sleep = sleep
         self._current = 0
         self._changing = threading.Lock()
         self._alike: dict[str, list[tuple[str, str, int]]] = {}
@@ -294,7 +294,7 @@ class WebHdfs:
                 standbys = 0
                 if not pauses or (not left_out and _is_hopeless(exc, len(self.bases))):
                     raise problem from exc
-                self._sleep(pauses.pop(0))
+                self.sleep(pauses.pop(0))
                 done = is_done() if is_done is not None else None
                 if done is not None:
                     return done

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from openpaisdk.storage.hdfs.storage import HdfsStorage
     from openpaisdk.storage.transfer.content import Piece
 
+_SETTLING_S = (0.5, 1.0, 2.0)
 _UNANSWERED = 3
 """So many parts may be under way, one of them being sent, the others waiting for an answer."""
 
@@ -33,8 +34,8 @@ def send_parts(storage: HdfsStorage, client: WebHdfs, remote_path: str, source: 
     while "," in folder:  # CONCAT takes a list with commas, and files of one folder only
         folder = parent(folder)
     storage.mkdir(parent(remote_path))
-    there = {info["name"]: info["size_bytes"] for info in storage._entries(folder)}
     names = [f"{base_name(remote_path)}.{number:05d}" for number in range(-(-len(source) // block))]
+    there = _find_parts(storage, client, folder, dict.fromkeys(names[:-1], block))
     is_joined = there.get(names[0]) == len(source)
     sending = _Sending(client, block)
     for number, name in enumerate(names):
@@ -49,6 +50,21 @@ def send_parts(storage: HdfsStorage, client: WebHdfs, remote_path: str, source: 
     if not is_joined:
         _join(storage, client, paths, len(source))
     storage._rename(paths[0], remote_path, overwrite=True)
+
+
+def _find_parts(storage: HdfsStorage, client: WebHdfs, folder: str, sizes: dict[str, int]) -> dict[str, int]:
+    """Return the lengths of the files in a folder.
+
+    A client that was ended a moment ago leaves one part that is short. More than one: those before it have
+    arrived, and HDFS is about to say so.
+    """
+    pauses = list(_SETTLING_S)
+    while True:
+        there = {info["name"]: info["size_bytes"] for info in storage._entries(folder)}
+        short = [name for name, size in sizes.items() if there.get(name, size) < size]
+        if len(short) <= 1 or not pauses:
+            return there
+        client.sleep(pauses.pop(0))
 
 
 class _Sending:

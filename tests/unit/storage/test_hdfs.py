@@ -96,7 +96,7 @@ def broken(kind: str = "reset") -> TransportError:
 def made(server: PaperSender, uri: str = "http://namenode:9870/webhdfs/v1/", **options: Any) -> HdfsStorage:
     storage = HdfsStorage(uri, **options)
     storage._client.sender = server
-    storage._client._sleep = lambda _: None
+    storage._client.sleep = lambda _: None
     return storage
 
 
