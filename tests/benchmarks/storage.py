@@ -32,6 +32,7 @@ import sys
 from openpaisdk.storage.hdfs.storage import HdfsStorage
 uri, verb, source, target, verify, archive = sys.argv[1:]
 getattr(HdfsStorage(uri, user="bench"), verb)(source, target, verify=verify == "1", archive=archive == "1")
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
 HDFS_PACKAGE = """
 import sys
@@ -48,7 +49,7 @@ import sys
 import fsspec
 host, port, verb, source, target = sys.argv[1:]
 files = fsspec.filesystem("webhdfs", host=host, port=int(port), user="bench")
-(files.put if verb == "upload" else files.get)(source, target, recursive=True)
+(files.put if verb == "upload" else files.get)(source, target)
 """
 
 
@@ -79,13 +80,11 @@ class Bench:
         """Run a command and return its seconds."""
         self.clean()
         begin = time.perf_counter()
-        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.PIPE, text=True, check=True
+        )
         seconds = time.perf_counter() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"{command[:3]} ended with {process.returncode}")
-        self.peak_kib = usage.ru_maxrss
+        self.peak_kib = int(done.stdout or 0) if OURS in command else 0
         return seconds
 
     def ours(

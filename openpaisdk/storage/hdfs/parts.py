@@ -44,6 +44,8 @@ def send_parts(storage: HdfsStorage, client: WebHdfs, remote_path: str, source: 
         if is_joined or there.get(name) == len(part):
             part.skip()
         else:
+            if name in there:
+                client.ask("DELETE", join(folder, name))
             sending.send(join(folder, name), part)
     sending.wait()
     paths = [join(folder, name) for name in names]
