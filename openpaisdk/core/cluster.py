@@ -455,10 +455,17 @@ class Cluster:
         own = self._own_storage_alias()
         if own is not None and alias in (None, own):
             client = self.rest
-            return open_storage(f"{client.origin}/webhdfs/v1", user=self.user, token=client.token())
-        uri, options = find_storage(self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias)
-        options = {"user": self._storage_user(), "verify": self._verify, **options}
-        return open_storage(uri, **{**options, "token": _secret(options.get("token"))})
+            uri = f"{client.origin}/webhdfs/v1"
+            options: dict[str, Any] = {"user": self.user, "token": client.token()}
+        else:
+            uri, found = find_storage(
+                self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias
+            )
+            options = {"user": self._storage_user(), "verify": self._verify, **found}
+            options["token"] = _secret(options.get("token"))
+        storage = open_storage(uri, **options)
+        storage.trace = self._trace
+        return storage
 
     def storage_at(self, uri: str) -> tuple[Storage, str]:
         """Return the storage behind the full address of a file, and the file's path on it.
@@ -479,7 +486,9 @@ class Cluster:
         for entry in list_storages(self.storages, hdfs_web_uri=self.hdfs_web_uri):
             if place and place == _authority(str(entry["uri"])):
                 return self.storage(entry["alias"]), path
-        return open_storage(address, user=self._storage_user(), verify=self._verify), path
+        storage = open_storage(address, user=self._storage_user(), verify=self._verify)
+        storage.trace = self._trace
+        return storage, path
 
     def storage_list(self) -> list[dict[str, Any]]:
         """Return ``{"alias", "uri", "default"}`` of each storage of the cluster."""

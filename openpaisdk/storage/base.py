@@ -61,6 +61,8 @@ PIECE_BYTES = 1 << 20
 class Storage(ABC):
     """A place for files."""
 
+    trace: Callable[[str], object] | None = None
+    """Called with a line for each request, without secrets, where set."""
     has_checksums = False
     """Whether the storage has checksums to compare with, given the packages that compute them."""
 

@@ -13,7 +13,7 @@ import time
 
 from openpaisdk.errors import StorageError, StorageExistsError, StorageUnavailableError
 from openpaisdk.http.connection import TransportError
-from openpaisdk.http.urls import quote, split_url
+from openpaisdk.http.urls import quote, split_url, without_secrets
 from openpaisdk.storage.hdfs.errors import StandbyError, storage_error
 
 TYPE_CHECKING = False
@@ -44,6 +44,7 @@ class WebHdfs:
         bases: Where the interface of each name node begins.
         sender: What sends requests.
         credentials: Parameters of every request that say who asks.
+        report: Called with a line for each request, without secrets.
         rewrite: Returns the ``host:port`` to reach a data node at, for the one that the name node names.
         sleep: Waits for so many seconds, for tests.
     """
@@ -55,12 +56,14 @@ class WebHdfs:
         *,
         credentials: Iterable[tuple[str, str]] = (),
         rewrite: Callable[[str], str] | None = None,
+        report: Callable[[str], object] = lambda _: None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.bases = list(bases)
         self.sender = sender
         self._credentials = "".join(f"&{name}={quote(value)}" for name, value in credentials)
         self._rewrite = rewrite
+        self._report = report
         self.sleep = sleep
         self._current = 0
         self._changing = threading.Lock()
@@ -76,6 +79,15 @@ class WebHdfs:
 
     def _hosts(self) -> list[str]:
         return [split_url(base).authority for base in self.bases]
+
+    def _send(self, method: str, url: str, body: Body | None = None) -> Reply:
+        try:
+            reply = self.sender.send(method, url, body)
+        except TransportError as exc:
+            self._report(f"{method} {without_secrets(url)}: {exc}")
+            raise
+        self._report(f"{method} {without_secrets(url)}: {reply.status}")
+        return reply
 
     # --- metadata ------------------------------------------------------------------------------
 
@@ -99,12 +111,12 @@ class WebHdfs:
 
     def _answer(self, op: str, path: str, url: str) -> Any:
         method = _METHODS.get(op, "GET")
-        reply = self.sender.send(method, url)
+        reply = self._send(method, url)
         if reply.status in _REDIRECTS and "location" in reply.headers:
             # GETFILECHECKSUM, and gateways that send on.
             url = self._data_url(reply, url)
             reply.read()
-            reply = self.sender.send(method, url)
+            reply = self._send(method, url)
         body = reply.read()
         if reply.status >= 300:
             raise storage_error(reply.status, body, path)
@@ -227,7 +239,7 @@ class WebHdfs:
 
     def _locate_once(self, op: str, path: str, base: str, options: dict[str, object]) -> str | Reply:
         url = self._url(base, op, path, options)
-        reply = self.sender.send(_METHODS.get(op, "GET"), url)
+        reply = self._send(_METHODS.get(op, "GET"), url)
         if reply.status == 200 and op in ("OPEN", "GETFILECHECKSUM"):
             return reply  # the embedded cluster and HttpFS
         body = reply.read()
@@ -237,7 +249,7 @@ class WebHdfs:
 
     def _data(self, method: str, path: str, url: str, body: Body | None, left_out: list[str]) -> Reply:
         try:
-            reply = self.sender.send(method, url, body)
+            reply = self._send(method, url, body)
         except TransportError as exc:
             node = split_url(url)
             self._alike.clear()

@@ -95,8 +95,12 @@ class HdfsStorage(Storage):
             )
             sender = SessionSender(session, timeout)
         rewrite = _make_rewrite(data_nodes) if data_nodes else None
-        self._client = WebHdfs(bases, sender, credentials=credentials, rewrite=rewrite)
+        self._client = WebHdfs(bases, sender, credentials=credentials, rewrite=rewrite, report=self._report)
         self._server_defaults: dict[str, Any] | None = None
+
+    def _report(self, line: str) -> None:
+        if self.trace is not None:
+            self.trace(line)
 
     def __repr__(self) -> str:
         return f"<HdfsStorage {self._client.address}>"

@@ -120,6 +120,8 @@ class Upload(Transfer):
             if kept == content.size:
                 piece.skip()
             else:
+                if kept is not None:
+                    self._drop(path)
                 self._storage._send(path, piece)
             if self._verify:
                 check_stored(self._storage, path, content, digest, self._note)
