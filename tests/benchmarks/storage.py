@@ -6,6 +6,7 @@ Each figure is a whole process. ``BENCH_BYTES`` and ``BENCH_FILES`` make it smal
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import statistics
@@ -77,13 +78,18 @@ class Bench:
         self.back.unlink(missing_ok=True)
 
     def time(self, command: list[str]) -> float:
-        """Run a command and return its seconds."""
+        """Run a command and return its seconds; infinitely many when it is a peer and fails."""
         self.clean()
         begin = time.perf_counter()
         done = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.PIPE, text=True, check=True
+            command,
+            env={**os.environ, "PYTHONPATH": ROOT},
+            stdout=subprocess.PIPE,
+            stderr=None if OURS in command else subprocess.DEVNULL,
+            text=True,
+            check=OURS in command,
         )
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - begin if done.returncode == 0 else math.inf
         self.peak_kib = int(done.stdout or 0) if OURS in command else 0
         return seconds
 
@@ -209,7 +215,8 @@ def _ratio(seconds: float, other: float, name: str) -> str:
 
 
 def _others(seconds: dict[str, float], *names: str) -> str:
-    return ", ".join(f"{name} {seconds[name] / seconds['curl']:.2f} x curl" for name in names)
+    shown = {name: f"{seconds[name] / seconds['curl']:.2f} x curl" for name in names}
+    return ", ".join(f"{name} {'fails' if math.isinf(seconds[name]) else shown[name]}" for name in names)
 
 
 def _fill(path: Path, size: int) -> None:

@@ -20,7 +20,7 @@ from openpaisdk.storage.hdfs.storage import HdfsStorage
 from tests.contract.storage import StorageContract
 from tests.hadoop.cluster import Hadoop
 from tests.hadoop.high_availability import PairOfNameNodes
-from tests.hadoop.kerberos import KerberosHadoop
+from tests.hadoop.kerberos import Kdc, KerberosHadoop
 
 pytestmark = pytest.mark.integration
 
@@ -126,6 +126,29 @@ class TestHadoopStorageByDelegationToken(StorageContract):
     def root(self, hadoop_kerberos: KerberosHadoop) -> str:
         folder = f"/user/alice/contract-{next(_numbers)}"
         hadoop_kerberos.make_folder(folder, owner="alice")
+        return folder
+
+
+@pytest.fixture(scope="module")
+def ticket(kdc: Kdc) -> dict[str, str]:
+    return kdc.client_environment(kdc.keytab("bob", "bob"))
+
+
+class TestHadoopStorageByTicket(StorageContract):
+    """With a ticket of Kerberos, through the client of the ``hdfs`` package."""
+
+    @pytest.fixture
+    def storage(
+        self, hadoop_kerberos: KerberosHadoop, ticket: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> Storage:
+        for name, value in ticket.items():
+            monkeypatch.setenv(name, value)
+        return HdfsStorage(hadoop_kerberos.uri, kerberos=True)
+
+    @pytest.fixture
+    def root(self, hadoop_kerberos: KerberosHadoop) -> str:
+        folder = f"/user/bob/contract-{next(_numbers)}"
+        hadoop_kerberos.make_folder(folder, owner="bob")
         return folder
 
 
