@@ -9,9 +9,9 @@ import time
 from openpaisdk._secret import Secret
 from openpaisdk.constants import LOCAL_ALIAS
 from openpaisdk.errors import ClusterError
+from openpaisdk.http.urls import encode_query, is_loopback, split_url
 from openpaisdk.rest import replies
 from openpaisdk.rest.client import RestClient
-from openpaisdk.http.urls import encode_query, is_loopback, split_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -456,9 +456,7 @@ class Cluster:
         if own is not None and alias in (None, own):
             client = self.rest
             return open_storage(f"{client.origin}/webhdfs/v1", user=self.user, token=client.token())
-        uri, options = find_storage(
-            self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias
-        )
+        uri, options = find_storage(self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias)
         options = {"user": self._storage_user(), "verify": self._verify, **options}
         return open_storage(uri, **{**options, "token": _secret(options.get("token"))})
 
@@ -492,7 +490,10 @@ class Cluster:
         if own is None:
             return found
         uri = f"webhdfs://{_authority(self._embedded_uri())}" if self._embedded_uri() else None
-        return [{"alias": own, "uri": uri, "default": True}, *({**entry, "default": False} for entry in found)]
+        return [
+            {"alias": own, "uri": uri, "default": True},
+            *({**entry, "default": False} for entry in found),
+        ]
 
     def _own_storage_alias(self) -> str | None:
         """Return how the embedded cluster's own storage is called, ``None`` on other clusters."""
@@ -508,7 +509,7 @@ class Cluster:
         return str((read_server_file() or {}).get("uri", ""))
 
     def _storage_user(self) -> str | None:
-        """Return whom a storage that takes our word should know us as: the cluster's user, else the login name."""
+        """Return whom a storage that takes our word takes us for: the cluster's user, else the login name."""
         if self._user is not None:
             return self._user
         import getpass

@@ -133,7 +133,7 @@ class JobOutputs:
         if not name and not storage.exists(self.folder):
             self._job.status()  # tells an unknown job from one without outputs
             return []
-        return list(storage.list(self._path(name)))
+        return [dict(info) for info in storage.list(self._path(name))]
 
     def download(self, *names: str, to: str | os.PathLike[str] = ".", overwrite: bool = False) -> Paths:
         """Fetch outputs (all of them when none is named) into the folder ``to``; return the local paths.

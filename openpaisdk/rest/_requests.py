@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import requests
 
 from openpaisdk.http.connection import TransportError
-from openpaisdk.rest.transport import Response, Transport
 from openpaisdk.http.urls import split_url
+from openpaisdk.rest.transport import Response, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from openpaisdk.errors import StorageError, StorageExistsError, StorageNotFoundError, StorageNotFolderError
+from openpaisdk.errors import StorageError, StorageExistsError, StorageNotFolderError, StorageNotFoundError
 from openpaisdk.storage.paths import base_name, checked, has_wildcards, join
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from openpaisdk.storage.transfer.content import Piece
     from openpaisdk.storage.transfer.progress import Progress
+    from openpaisdk.storage.transfer.stream import StreamPiece
 
     class FileInfo(TypedDict):
         """A file or folder; ``type`` is ``file`` or ``directory``, the moment ISO 8601 text in UTC."""
@@ -59,7 +60,6 @@ PIECE_BYTES = 1 << 20
 
 class Storage(ABC):
     """A place for files."""
-
 
     has_checksums = False
     """Whether the storage has checksums to compare with, given the packages that compute them."""
@@ -110,7 +110,7 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def _write(self, remote_path: str, source: IO[bytes] | Piece) -> None:
+    def _write(self, remote_path: str, source: Piece | StreamPiece) -> None:
         """Store the rest of a stream at exactly this path, in place of what may be there.
 
         The folders above it are made. A ``Piece`` knows its length.

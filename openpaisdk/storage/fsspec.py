@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from openpaisdk.storage.base import FileInfo, FileInfos
 
 _HOST_SCHEMES = ("sftp", "ssh", "ftp", "smb")
-"""Where the authority of an address is a host; elsewhere it is a bucket or container, the first part of a path."""
+"""Where the authority of an address is a host; elsewhere it is a bucket, the first part of a path."""
 
 
 class FsspecStorage(Storage):
@@ -38,13 +38,16 @@ class FsspecStorage(Storage):
         options: What fsspec's filesystem takes, such as ``endpoint_url``.
     """
 
-    def __init__(self, uri: str, *, extra: str = "fsspec", options: dict[str, Any] | None = None, **_: Any) -> None:
-        scheme, _, rest = uri.partition("://")
-        authority = rest.partition("/")[0]
+    def __init__(
+        self, uri: str, *, extra: str = "fsspec", options: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        scheme, authority = uri.partition("://")[0], uri.partition("://")[2].partition("/")[0]
         try:
             import fsspec
 
-            made = dict(fsspec.get_filesystem_class(scheme)._get_kwargs_from_urls(f"{scheme}://{authority}"))
+            made: dict[str, Any] = dict(
+                fsspec.get_filesystem_class(scheme)._get_kwargs_from_urls(f"{scheme}://{authority}")
+            )
             self._files: Any = fsspec.filesystem(scheme, **made, **(options or {}))
         except ImportError as exc:
             raise MissingExtraError(f"storage {scheme}://", extra=extra) from exc
@@ -158,7 +161,9 @@ def _translated(remote_path: str) -> Iterator[None]:
 
 def _info(entry: dict[str, Any], name: str) -> FileInfo:
     is_folder = entry.get("type") == "directory"
-    changed = entry.get("LastModified") or entry.get("mtime") or entry.get("last_modified") or entry.get("created")
+    changed: Any = (
+        entry.get("LastModified") or entry.get("mtime") or entry.get("last_modified") or entry.get("created")
+    )
     seconds = changed.timestamp() if hasattr(changed, "timestamp") else changed
     return {
         "name": name,

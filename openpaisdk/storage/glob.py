@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files of a storage by pattern: ``*``, ``?`` and ``[…]`` match within a name, ``**`` any number of folders."""
+"""Files of a storage by pattern: ``*``, ``?``, ``[…]`` match within a name, ``**`` any number of folders."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class FileStorage(Storage):
     def open(self, remote_path: str, offset: int = 0) -> IO[bytes]:
         path = checked(remote_path)
         try:
-            file = open(path, "rb", buffering=PIECE_BYTES // 16)
+            file = open(path, "rb", buffering=PIECE_BYTES // 16)  # noqa: SIM115 - the caller closes it
         except OSError as exc:
             raise _error(exc, path) from exc
         file.seek(offset)

@@ -10,7 +10,7 @@ from openpaisdk.errors import StorageError
 
 WILDCARDS = "*?["
 ASIDE_PREFIX = ".openpaisdk-"
-"""Files and folders that are on their way begin so; they are no results, and a later try goes on from them."""
+"""Files and folders on their way begin so; they are no results, and a later try goes on from them."""
 
 
 def join(folder: str, name: str) -> str:

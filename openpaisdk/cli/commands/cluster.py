@@ -230,8 +230,8 @@ class AttachHdfs(Command):
     """``opai cluster attach-hdfs``."""
 
     details = (
-        "Other schemes do as well: s3://bucket, file:///share. What a storage needs beyond its address (user,\n"
-        "options) goes into its entry in clusters.json."
+        "Other schemes do as well: s3://bucket, file:///share. What a storage needs beyond its address\n"
+        "(user, options) goes into its entry in clusters.json."
     )
     examples = (
         "opai cluster attach-hdfs -a prod --storage-alias main --web-hdfs-uri http://namenode:9870 --default",

@@ -24,7 +24,9 @@ COLUMNS = (
     ("MODIFIED (UTC)", "modified_at", layout.moment),
 )
 _PIECE_BYTES = 1 << 16
-_REMOTE_HELP = "a path on the storage, or a full address such as hdfs://host/path, s3://bucket/path, file:///path"
+_REMOTE_HELP = (
+    "a path on the storage, or a full address such as hdfs://host/path, s3://bucket/path, file:///path"
+)
 STREAM = "-"
 """In place of a local file: stdin or stdout."""
 
@@ -127,7 +129,10 @@ class DeleteFiles(StorageCommand):
 class MoveFile(StorageCommand):
     """``opai storage move``."""
 
-    details = "Into a folder that is there it moves under its own name. Between storages it is copied, then deleted."
+    details = (
+        "Into a folder that is there it moves under its own name. Between storages it is copied, compared\n"
+        "and then deleted."
+    )
     examples = (
         "opai storage move /user/alice/a.csv /user/alice/b.csv",
         "opai storage move /user/alice/a.csv s3://bucket/a.csv",
@@ -146,7 +151,7 @@ class MoveFile(StorageCommand):
         target, target_path = locate(args.target, args, context)
         if source.uri == target.uri:
             return [source.move(source_path, target_path, overwrite=args.overwrite)]
-        info = _copy(source, source_path, target, target_path, args, context, verify=True)
+        info = _copy((source, source_path), (target, target_path), args, context, verify=True)
         source.delete(source_path, recursive=True)
         return [info]
 
@@ -155,9 +160,9 @@ class UploadFiles(StorageCommand):
     """``opai storage upload``."""
 
     details = (
-        "Into a folder that is there (or a path that ends with /) it goes under its own name. A file is seen\n"
-        "when it is whole; the same command goes on where an earlier one was broken off. - is stdin.\n"
-        "Links are followed. <local> may also be the address of another storage."
+        "Into a folder that is there (or a path that ends with /) it goes under its own name. A file\n"
+        "is seen when it is whole; the same command goes on where an earlier one was broken off.\n"
+        "- is stdin. Links are followed. <local> may also be the address of another storage."
     )
     examples = (
         "opai storage upload data.csv /user/alice/",
@@ -178,8 +183,8 @@ class UploadFiles(StorageCommand):
         if "://" in args.local:
             if args.archive:
                 raise UsageError("--archive packs a local folder, not one of another storage")
-            source, source_path = locate(args.local, args, context)
-            return [_copy(source, source_path, storage, path, args, context, verify=args.verify)]
+            source = locate(args.local, args, context)
+            return [_copy(source, (storage, path), args, context, verify=args.verify)]
         with context.progress("storing") as progress:
             info = storage.upload(
                 _stdin() if args.local == STREAM else args.local,
@@ -218,11 +223,13 @@ class DownloadFiles(StorageCommand):
         """Fetch, and return what was fetched."""
         storage, path = locate(args.remote, args, context)
         if "://" in args.local:
-            target, target_path = locate(args.local, args, context)
-            return [_copy(storage, path, target, target_path, args, context, verify=args.verify)]
+            target = locate(args.local, args, context)
+            return [_copy((storage, path), target, args, context, verify=args.verify)]
         is_stream = args.local == STREAM
         if is_stream and context.format != "table":
-            raise UsageError("stdout cannot take a file beside json or yaml", hint="leave out -o, or name a file")
+            raise UsageError(
+                "stdout cannot take a file beside json or yaml", hint="leave out -o, or name a file"
+            )
         with context.progress("fetching") as progress:
             info = storage.download(
                 path,
@@ -320,10 +327,8 @@ def read_end(storage: Storage, path: str, *, lines: int, size: int | None) -> by
 
 
 def _copy(
-    source: Storage,
-    source_path: str,
-    target: Storage,
-    target_path: str,
+    source: tuple[Storage, str],
+    target: tuple[Storage, str],
     args: Namespace,
     context: Context,
     *,
@@ -333,9 +338,9 @@ def _copy(
 
     with context.progress("copying") as progress:
         upload = Upload(
-            target, overwrite=args.overwrite, verify=verify, on_progress=progress, on_note=context.note
+            target[0], overwrite=args.overwrite, verify=verify, on_progress=progress, on_note=context.note
         )
-        return upload.copy(source, source_path, target_path)
+        return upload.copy(*source, target[1])
 
 
 def _add_transfer_options(parser: Parser, archive_help: str) -> None:

@@ -58,7 +58,9 @@ def _api_path(path: str) -> str:
 
 
 def _web_host(scheme: str, host: str) -> str:
-    name, _, port = host.rpartition(":") if host.rpartition("]")[2].startswith(":") or "]" not in host else (host, "", "")
+    name, _, port = (
+        host.rpartition(":") if host.rpartition("]")[2].startswith(":") or "]" not in host else (host, "", "")
+    )
     if not name:
         name, port = host, ""
     if scheme == "hdfs" and port in ("", *_RPC_PORTS):

@@ -145,7 +145,7 @@ class HadoopDigest:
             self._rest = b""
         if self._in_block:
             self._end_block()
-        # Hadoop digests the buffer of the blocks' MD5s as it is: 32 bytes doubled until they fit, zeros behind.
+        # Hadoop digests the buffer that holds the MD5s: 32 bytes, doubled until they fit, zeros behind.
         capacity = 32
         while capacity < 16 * self._blocks:
             capacity *= 2

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """WebHDFS operations: one at a time, tried again where that can help, on whichever name node serves.
 
-Metadata is asked of a name node. Data goes in two steps: the name node says which data node takes or gives it,
-and the data node is left out when it fails.
+Metadata is asked of a name node. Data goes in two steps: the name node says which data node takes or gives
+it, and the data node is left out when it fails.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from openpaisdk.storage.hdfs.errors import StandbyError, storage_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import IO, Any, TypeVar
+    from typing import Any, TypeVar
 
-    from openpaisdk.storage.hdfs.sending import Reply, Sender
+    from openpaisdk.storage.hdfs.sending import Body, Reply, Sender
 
     T = TypeVar("T")
 
@@ -29,6 +29,7 @@ PAUSES_S = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
 """Between one try and the next: a name node that takes over needs seconds."""
 _METHODS = {"CREATE": "PUT", "MKDIRS": "PUT", "RENAME": "PUT", "APPEND": "POST", "CONCAT": "POST"}
 _METHODS |= {"DELETE": "DELETE", "TRUNCATE": "POST", "SETTIMES": "PUT", "SETPERMISSION": "PUT"}
+_ASK_AGAIN = 6
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAFE_IN_PATH = b"/"
 
@@ -111,46 +112,64 @@ class WebHdfs:
 
         def attempt(base: str, left_out: list[str]) -> Reply:
             options: dict[str, object] = {"offset": offset} if offset else {}
-            url = self._locate("OPEN", path, base, options, left_out)
-            return self._data("GET", path, url, None, left_out)
+            place = self._locate("OPEN", path, base, options, left_out)
+            return self._data("GET", path, place, None, left_out) if isinstance(place, str) else place
 
         return self._persist(attempt, None)
 
     def write(
-        self, path: str, make_body: Callable[[], IO[bytes]], *, only_once: bool = False, **options: object
+        self, path: str, make_body: Callable[[], Body], *, only_once: bool = False, **options: object
     ) -> None:
         """Store a file; ``make_body`` is called for each try, of which ``only_once`` allows one."""
 
         def attempt(base: str, left_out: list[str]) -> None:
-            url = self._locate("CREATE", path, base, {"overwrite": "true", **options}, left_out)
-            self._data("PUT", path, url, make_body(), left_out).read()
+            place = self._locate("CREATE", path, base, {"overwrite": "true", **options}, left_out)
+            if isinstance(place, str):
+                place = self._data("PUT", path, place, make_body(), left_out)
+            place.read()
 
         self._persist(attempt, None, tries=1 if only_once else None)
 
     def _locate(
         self, op: str, path: str, base: str, options: dict[str, object], left_out: list[str]
-    ) -> str:
-        """Return where the data goes to or comes from."""
+    ) -> str | Reply:
+        """Return where the data goes to or comes from: not a node that has failed, if it can be.
+
+        Some servers give data themselves at once; then their answer is returned.
+
+        A name node goes on for minutes to send clients to a node that is dead. It leaves out whole hosts, or
+        one node by a port that is not told here; so it is first asked again, for it chooses at random.
+        """
+        for _ in range(_ASK_AGAIN if left_out else 0):
+            place = self._locate_once(op, path, base, options)
+            if not isinstance(place, str) or split_url(place).authority not in left_out:
+                return place
         if left_out:
-            options = {**options, "excludedatanodes": ",".join(left_out)}
+            hosts = ",".join(dict.fromkeys(split_url(f"http://{node}").host for node in left_out))
+            try:
+                return self._locate_once(op, path, base, {**options, "excludedatanodes": hosts})
+            except StorageError:
+                pass  # there is no other host
+        return self._locate_once(op, path, base, options)
+
+    def _locate_once(self, op: str, path: str, base: str, options: dict[str, object]) -> str | Reply:
         url = self._url(base, op, path, options)
-        method = _METHODS.get(op, "GET")
-        reply = self.sender.send(method, url)
+        reply = self.sender.send(_METHODS.get(op, "GET"), url)
         if reply.status == 200 and op == "OPEN":
-            # The embedded cluster and HttpFS give the data at once: ask again where it is read.
-            reply.close()
-            return url
+            return reply  # the embedded cluster and HttpFS
         body = reply.read()
         if reply.status not in _REDIRECTS or "location" not in reply.headers:
             raise storage_error(reply.status, body, path)
         return self._data_url(reply, url)
 
-    def _data(self, method: str, path: str, url: str, body: IO[bytes] | None, left_out: list[str]) -> Reply:
+    def _data(self, method: str, path: str, url: str, body: Body | None, left_out: list[str]) -> Reply:
         try:
             reply = self.sender.send(method, url, body)
         except TransportError:
             node = split_url(url).authority
-            if node not in left_out and not any(base.startswith(split_url(url).origin) for base in self.bases):
+            if node not in left_out and not any(
+                base.startswith(split_url(url).origin) for base in self.bases
+            ):
                 left_out.append(node)
             raise
         if reply.status >= 300:
@@ -214,7 +233,7 @@ class WebHdfs:
         if exc.kind == "tls":
             hint = "give the CA bundle as `verify` in clusters.json"
         elif exc.kind == "dns":
-            hint = "where a data node's name is not known here, `data_nodes` of the storage maps it to one that is"
+            hint = "`data_nodes` of the storage maps names of data nodes to hosts that are known here"
         else:
             hint = "check the storage's address and your network"
         return StorageUnavailableError(f"cannot reach the storage at {self.address}: {exc}", hint=hint)

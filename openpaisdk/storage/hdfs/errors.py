@@ -42,14 +42,14 @@ def storage_error(status: int, body: bytes, path: str) -> StorageError:
         path: The path that was asked for.
     """
     name, message = _read(body)
-    if name == "StandbyException" or "Operation category" in message and "state standby" in message:
+    if name == "StandbyException" or ("Operation category" in message and "state standby" in message):
         return StandbyError(f"{path!r}: the name node is on standby")
     if "SafeMode" in name or "safe mode" in message:
         return StorageSafeModeError(
             f"{path!r}: the storage is in safe mode and can only be read",
             hint="it leaves that when enough data nodes are up, or when its administrator says so",
         )
-    if name in _FULL or "QuotaExceeded" in name or "quota" in message and "exceeded" in message:
+    if name in _FULL or "QuotaExceeded" in name or ("quota" in message and "exceeded" in message):
         return StorageFullError(f"{path!r}: a quota of the storage is used up: {message}")
     if "No space left" in message or "not enough space" in message.lower():
         return StorageFullError(f"{path!r}: the storage has no room: {message}")
@@ -79,9 +79,7 @@ def _of_kind(name: str, message: str, path: str) -> StorageError | None:
     if name == "FileAlreadyExistsException":
         if "as a directory" in message:
             return StorageIsFolderError(f"{path!r} is a folder, a file was expected")
-        return StorageExistsError(
-            f"{path!r} is on the storage already", hint="--overwrite replaces a file"
-        )
+        return StorageExistsError(f"{path!r} is on the storage already", hint="--overwrite replaces a file")
     if name == "ParentNotDirectoryException" or "is not a directory" in message:
         return StorageNotFolderError(f"{path!r}: a part of this path is a file, not a folder")
     if "NotEmpty" in name or "is non empty" in message:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A large file goes to HDFS in parts of one block each, which are then joined (CONCAT).
 
-A part that is whole need not be sent again, whatever ended the try before: each is stored under a name made of
-the file's own name, size and time. So at most one block is sent twice, and the file has the blocks, hence the
-checksum, that it would have if it had been sent in one piece.
+A part that is whole need not be sent again, whatever ended the try before: each is stored under a name made
+of the file's own name, size and time. So at most one block is sent twice, and the file has the blocks, hence
+the checksum, that it would have if it had been sent in one piece.
 """
 
 from __future__ import annotations

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import threading
 
-from openpaisdk.http.connection import Body, Connection, ConnectionPool, TransportError
+from openpaisdk.http.connection import Body as ReplyBody
+from openpaisdk.http.connection import Connection, ConnectionPool, TransportError
 from openpaisdk.http.urls import split_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any, Protocol
+    import io
+    from typing import Any, Protocol
 
     from openpaisdk.http.urls import Url
+
+    Body = io.RawIOBase
 
     class Reply(Protocol):
         """An answer whose head was read; its body is read once, in one of two ways."""
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
         Raises ``TransportError`` when no answer comes.
         """
 
-        def send(self, method: str, url: str, body: IO[bytes] | None = None) -> Reply:
+        def send(self, method: str, url: str, body: Body | None = None) -> Reply:
             """Return the answer."""
 
         def close(self) -> None:
@@ -59,7 +63,7 @@ class PlainSender:
         self._timeout = timeout
         self._pool = ConnectionPool()
 
-    def send(self, method: str, url: str, body: IO[bytes] | None = None) -> PlainReply:
+    def send(self, method: str, url: str, body: Body | None = None) -> PlainReply:
         place = split_url(url)
         head = _head(method, place, body)
         connection = self._pool.take(place) if body is None else None
@@ -75,9 +79,7 @@ class PlainSender:
     def close(self) -> None:
         self._pool.close()
 
-    def _exchange(
-        self, connection: Connection, method: str, head: bytes, body: IO[bytes] | None
-    ) -> PlainReply:
+    def _exchange(self, connection: Connection, method: str, head: bytes, body: Body | None) -> PlainReply:
         try:
             connection.socket.settimeout(self._timeout[1])
             if body is None:
@@ -88,13 +90,13 @@ class PlainSender:
         except BaseException:
             connection.close()
             raise
-        return PlainReply(status, headers, Body(connection, self._pool, status, headers, method))
+        return PlainReply(status, headers, ReplyBody(connection, self._pool, status, headers, method))
 
 
 class PlainReply:
     """An answer over a plain socket."""
 
-    def __init__(self, status: int, headers: dict[str, str], body: Body) -> None:
+    def __init__(self, status: int, headers: dict[str, str], body: ReplyBody) -> None:
         self.status = status
         self.headers = headers
         self._body = body
@@ -117,7 +119,7 @@ class PlainReply:
         self._body.close()
 
 
-def _head(method: str, url: Url, body: IO[bytes] | None) -> bytes:
+def _head(method: str, url: Url, body: Body | None) -> bytes:
     lines = f"{method} {url.path} HTTP/1.1\r\nHost: {url.authority}\r\n"
     if body is None:
         lines += "Content-Length: 0\r\n" if method in ("PUT", "POST") else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import hdfs
 import requests
@@ -17,6 +17,8 @@ from openpaisdk.http.urls import split_url
 from openpaisdk.storage.hdfs.sending import PIECE_BYTES, body_length
 
 if TYPE_CHECKING:
+    from io import RawIOBase
+
     from openpaisdk._secret import Secret
 
 # The package logs what a server answers; without a handler of the program's own that would go to stderr.
@@ -82,7 +84,7 @@ class SessionSender:
         self._first = threading.Lock()
         self._is_let_in = session.auth is None
 
-    def send(self, method: str, url: str, body: IO[bytes] | None = None) -> SessionReply:
+    def send(self, method: str, url: str, body: RawIOBase | None = None) -> SessionReply:
         if self._is_let_in:
             return self._send(method, url, body)
         with self._first:
@@ -90,7 +92,7 @@ class SessionSender:
             self._is_let_in = reply.status < 400
             return reply
 
-    def _send(self, method: str, url: str, body: IO[bytes] | None) -> SessionReply:
+    def _send(self, method: str, url: str, body: RawIOBase | None) -> SessionReply:
         # requests sends an empty file as no body at all, which a server may take for a missing one.
         data = b"" if body is not None and body_length(body) == 0 else body
         headers = {"Content-Type": "application/octet-stream"} if body is not None else {}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from openpaisdk.storage.hdfs.checksum import FileChecksum, HadoopDigest
     from openpaisdk.storage.hdfs.sending import Reply, Sender
     from openpaisdk.storage.transfer.content import Piece
+    from openpaisdk.storage.transfer.stream import StreamPiece
 
 _USUAL_BLOCK_BYTES = 128 * 1024**2
 _UNSUPPORTED = ("UnsupportedOperationException", "is not supported", "Invalid value for webhdfs parameter")
@@ -177,24 +178,18 @@ class HdfsStorage(Storage):
     # --- transfers -----------------------------------------------------------------------------
 
     @property
-    def block_bytes(self) -> int:  # type: ignore[override]
+    def block_bytes(self) -> int:
         """Size of a block: that of the server, which is asked once."""
         if self._blocks is None:
             try:
                 found = self._client.ask("GETSERVERDEFAULTS", "/")
                 self._blocks = int(found["FsServerDefaults"]["blockSize"])
-            except StorageError:
+            except (StorageError, KeyError, TypeError, ValueError):
                 self._blocks = _USUAL_BLOCK_BYTES  # an older server, or one that is no Hadoop
-            except (KeyError, TypeError, ValueError):
-                self._blocks = _USUAL_BLOCK_BYTES
         return self._blocks
 
-    def _write(self, remote_path: str, source: Any) -> None:
-        restart: Callable[[], IO[bytes]] | None = getattr(source, "restart", None)
-        if restart is None:
-            self._client.write(remote_path, lambda: source, only_once=True)
-        else:
-            self._client.write(remote_path, restart)
+    def _write(self, remote_path: str, source: Piece | StreamPiece) -> None:
+        self._client.write(remote_path, source.restart, only_once=not source.can_restart)
 
     def _send(self, remote_path: str, source: Piece) -> None:
         if len(source) <= self.block_bytes:

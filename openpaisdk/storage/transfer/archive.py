@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import tarfile
 import threading
@@ -23,7 +24,7 @@ _ZSTD_LEVEL = 1
 
 
 @contextmanager
-def opened_archive(folder: str, name: str) -> Iterator[IO[bytes]]:
+def opened_archive(folder: str, name: str) -> Iterator[Packed]:
     """Give a stream with the tar of a folder, compressed as ``name`` says (``.gz``, ``.tgz``, ``.zst``).
 
     Raises:
@@ -48,12 +49,12 @@ def opened_archive(folder: str, name: str) -> Iterator[IO[bytes]]:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     with open(reader, "rb", buffering=0) as stream:
-        yield _Packed(stream, thread, failures)
+        yield Packed(stream, thread, failures)
     thread.join()
 
 
-class _Packed:
-    """The reading end; a failure of the packer is raised at the end of the stream, before anybody takes it."""
+class Packed:
+    """The reading end; raises at the end of the stream what went wrong while packing."""
 
     def __init__(self, stream: Any, thread: threading.Thread, failures: list[BaseException]) -> None:
         self._stream = stream
@@ -73,23 +74,26 @@ class _Packed:
 
 
 def _packer(name: str) -> Any:
+    """Return what packs a folder into a stream, compressed as the archive's name says."""
     if name.endswith((".zst", ".tzst")):
         zstandard = _zstandard()
-
-        def pack(folder: str, target: IO[bytes]) -> None:
-            with zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(target, closefd=False) as stream:
-                _pack(folder, tarfile.open(fileobj=stream, mode="w|"))
-
-        return pack
-    if name.endswith((".gz", ".tgz")):
-        return lambda folder, target: _pack(
-            folder, tarfile.open(fileobj=target, mode="w|gz", compresslevel=_GZIP_LEVEL)
+        return lambda folder, target: _pack_through(
+            zstandard.ZstdCompressor(level=_ZSTD_LEVEL).stream_writer(target, closefd=False), folder
         )
-    return lambda folder, target: _pack(folder, tarfile.open(fileobj=target, mode="w|"))
+    if name.endswith((".gz", ".tgz")):
+        return lambda folder, target: _pack_through(
+            gzip.GzipFile("", "wb", _GZIP_LEVEL, fileobj=target), folder
+        )
+    return _pack
 
 
-def _pack(folder: str, archive: tarfile.TarFile) -> None:
-    with archive:
+def _pack_through(compressor: Any, folder: str) -> None:
+    with compressor:
+        _pack(folder, compressor)
+
+
+def _pack(folder: str, target: Any) -> None:
+    with tarfile.open(fileobj=target, mode="w|") as archive:
         for name in sorted(os.listdir(folder)):
             archive.add(os.path.join(folder, name), arcname=name)
 

@@ -52,7 +52,7 @@ def local_content(path: str) -> Content:
 
     def open_at(offset: int) -> io.RawIOBase:
         try:
-            file = open(path, "rb", buffering=0)
+            file = open(path, "rb", buffering=0)  # noqa: SIM115 - the piece closes it
         except OSError as exc:
             raise StorageError(f"cannot read {path!r}: {exc.strerror}") from exc
         file.seek(offset)
@@ -90,6 +90,8 @@ class Piece(io.RawIOBase):
         self._position = 0
         self._stream: Any = None
         self._digest_before = digest.copy() if digest is not None else None
+
+    can_restart = True
 
     def __len__(self) -> int:
         return self._size

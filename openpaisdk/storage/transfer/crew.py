@@ -31,7 +31,9 @@ _FINAL = (StorageUnavailableError, StorageFullError, StorageSafeModeError)
 _SHOWN = 3
 
 
-def for_each(items: Sequence[T], work: Callable[[T], object], *, meter: Meter, name: Callable[[T], str]) -> Failures:
+def for_each(
+    items: Sequence[T], work: Callable[[T], object], *, meter: Meter, name: Callable[[T], str]
+) -> Failures:
     """Call ``work`` for each item, in several threads; return what failed."""
     failures: Failures = []
     bugs: list[BaseException] = []

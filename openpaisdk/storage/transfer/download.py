@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -177,7 +178,10 @@ class Download:
             self._merge(plan, target)
             return
         identity = fingerprint(
-            os.path.basename(target), self._storage.uri, remote_path, *(content.identity for content, _ in plan.files)
+            os.path.basename(target),
+            self._storage.uri,
+            remote_path,
+            *(content.identity for content, _ in plan.files),
         )
         above = os.path.dirname(os.path.abspath(target))
         aside = os.path.join(above, ASIDE_PREFIX + identity)
@@ -264,10 +268,8 @@ def _rename(aside: str, path: str, *, overwrite: bool) -> None:
 
 
 def _remove(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass
 
 
 def _check_folder(path: str) -> None:

@@ -44,8 +44,8 @@ class Plan:
 def local_plan(folder: str) -> Plan:
     """Return what is in a folder of this machine.
 
-    Links are followed: what is stored is the file or folder that they lead to. One that leads back to a folder
-    above itself, or nowhere, cannot be moved; neither can pipes and the like.
+    Links are followed: what is stored is the file or folder that they lead to. One that leads back to a
+    folder above itself, or nowhere, cannot be moved; neither can pipes and the like.
     """
     plan = Plan()
     _scan(plan, folder, "", ())

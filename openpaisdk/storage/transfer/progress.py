@@ -14,7 +14,7 @@ _INTERVAL_S = 0.1
 
 
 class Progress:
-    """What is done and what there is to do; the rate is that of bytes sent now, without those kept from before.
+    """What is done and what there is to do; the rate is that of this try, without what an earlier one moved.
 
     ``bytes_total`` is ``None`` for a stream of unknown length.
     """

@@ -14,18 +14,25 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
     from openpaisdk.storage.base import Storage
+    from openpaisdk.storage.transfer.archive import Packed
     from openpaisdk.storage.transfer.progress import Meter
 
 
 class StreamPiece(io.RawIOBase):
     """Reads a stream once, and notes what is needed to compare it with what was stored."""
 
-    def __init__(self, stream: IO[bytes], meter: Meter, digest: Any) -> None:
+    def __init__(self, stream: IO[bytes] | Packed, meter: Meter, digest: Any) -> None:
         self.size = 0
         self._stream = stream
         self._meter = meter
         self._digest = digest
         self._crc = 0
+
+    can_restart = False
+
+    def restart(self) -> StreamPiece:
+        """Return this piece: it is sent once."""
+        return self
 
     def readable(self) -> bool:
         return True

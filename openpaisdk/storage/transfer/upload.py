@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Files onto a storage, from this machine or from another storage.
 
-A file is written under a name that nobody reads, compared, and then renamed. A folder that is not there yet is
-built aside as a whole in the same way. The names aside are made of what is sent, so the same command goes on
-where it was broken off, and another one starts afresh.
+A file is written under a name that nobody reads, compared, and then renamed. A folder that is not there yet
+is built aside as a whole in the same way. The names aside are made of what is sent, so the same command goes
+on where it was broken off, and another one starts afresh.
 """
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import secrets
@@ -30,9 +31,10 @@ from openpaisdk.storage.transfer.verify import check_stored, mismatch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import IO, Any
+    from typing import IO
 
     from openpaisdk.storage.base import FileInfo, Local, Storage
+    from openpaisdk.storage.transfer.archive import Packed
     from openpaisdk.storage.transfer.content import Content
     from openpaisdk.storage.transfer.progress import Progress
 
@@ -154,10 +156,8 @@ class Upload:
 
     def _drop(self, path: str) -> None:
         """Remove what was stored aside; the error that led here is the one to show."""
-        try:
+        with contextlib.suppress(OpenPaiError):
             self._storage.delete(path, recursive=True)
-        except OpenPaiError:
-            pass
 
     # --- several -------------------------------------------------------------------------------
 
@@ -249,7 +249,7 @@ class Upload:
 
     # --- streams -------------------------------------------------------------------------------
 
-    def _put_stream(self, stream: IO[bytes], remote_path: str) -> FileInfo:
+    def _put_stream(self, stream: IO[bytes] | Packed, remote_path: str) -> FileInfo:
         """Store what comes from a stream; it cannot be sent twice, so a break is an error."""
         from openpaisdk.storage.transfer.stream import StreamPiece
 

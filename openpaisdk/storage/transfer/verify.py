@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from openpaisdk.storage.transfer.content import Content
 
 _PIECE_BYTES = 1 << 20
-READ_BACK_NOTE = "uploads are compared by reading them back; pip install 'openpaisdk[fast]' compares checksums instead"
-LENGTH_NOTE = "downloads are compared by length only; pip install 'openpaisdk[fast]' compares checksums as well"
+READ_BACK_NOTE = (
+    "uploads are compared by reading them back; pip install 'openpaisdk[fast]' compares checksums instead"
+)
+LENGTH_NOTE = (
+    "downloads are compared by length only; pip install 'openpaisdk[fast]' compares checksums as well"
+)
 
 
 def check_stored(
@@ -28,6 +32,10 @@ def check_stored(
     Raises:
         StorageMismatchError: They differ.
     """
+    if content.size == 0:
+        if storage.status(path)["size_bytes"]:
+            raise mismatch(content.name)
+        return
     found = storage._checksum(path) if digest is not None else None
     is_same = digest.matches(found) if found is not None else None
     if is_same is None:

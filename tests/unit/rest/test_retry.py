@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from openpaisdk.rest.retry import DELAYS_S, send_with_retries
 from openpaisdk.http.connection import TransportError
+from openpaisdk.rest.retry import DELAYS_S, send_with_retries
 from openpaisdk.rest.transport import Request, Response
 
 GET = Request("GET", "http://pai.example/x")
