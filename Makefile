@@ -33,6 +33,12 @@ $(VENV)/.dev: $(VENV)/.test setup.py
 	$(BIN)/python -m pip install --quiet --upgrade '.[test,dev]'
 	touch $@
 
+# Compiles against libkrb5 (Debian libkrb5-dev); unoptimised, which is fast enough for logging in.
+$(VENV)/.kerberos: $(VENV)/.test setup.py
+	rm -rf build
+	CFLAGS=-O0 $(BIN)/python -m pip install --quiet '.[kerberos]'
+	touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/opai job fast --follow -a local -j $(DEMO_JOB) -s examples/digits -p scikit-learn \
 	  --outputs model.joblib,metrics.json,confusion.png \
