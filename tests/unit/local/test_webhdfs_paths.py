@@ -8,10 +8,11 @@ import os
 import stat
 
 import pytest
+from starlette.requests import Request
 
 from openpaisdk.local.access.auth import Identity
 from openpaisdk.local.access.users import ATTEMPT, USER, Token
-from openpaisdk.local.files.call import check_access
+from openpaisdk.local.files.call import Call, check_access
 from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error
 from openpaisdk.local.files.storage_tree import ASIDE_FOLDER, StorageTree, clean_path
 from openpaisdk.local.removal import delete_tree
@@ -320,6 +321,14 @@ def test_users_change_only_what_is_theirs():
     check_access(identity(USER, admin=True), "/user/alice/x", writes=True)
     for path in ("/user/alice/x", "/", "/user/bobby"):
         assert refusal(check_access, identity(USER), path, writes=True) == "AccessControlException"
+
+
+def test_paths_that_parameters_name_are_checked_as_well():
+    call = Call(Request({"type": "http"}), "/user/bob/x", {"op": "RENAME"}, identity(USER))
+    assert call.other_path("destination", "/user/bob//y/") == "/user/bob/y"
+    assert refusal(call.other_path, "destination", "/user/alice/y") == "AccessControlException"
+    assert refusal(call.other_path, "destination", "/user/bob/../alice/y") == "IllegalArgumentException"
+    assert refusal(call.other_path, "destination", "y") == "IllegalArgumentException"
 
 
 # --- errors -----------------------------------------------------------------------------------
