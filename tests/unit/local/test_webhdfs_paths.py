@@ -339,7 +339,7 @@ def test_paths_that_parameters_name_are_checked_as_well():
         ("ENOTDIR", "ParentNotDirectoryException", 403),
         ("EEXIST", "FileAlreadyExistsException", 403),
         ("EACCES", "AccessControlException", 403),
-        ("ENAMETOOLONG", "IllegalArgumentException", 400),
+        ("ENAMETOOLONG", "PathComponentTooLongException", 403),
         ("ENOSPC", "IOException", 403),
     ],
 )
