@@ -114,7 +114,7 @@ class FsspecStorage(Storage):
                 raise StorageNotEmptyError(
                     f"folder {remote_path!r} is not empty", hint="-r deletes all that it holds"
                 )
-            self._files.rm(path, recursive=True)
+            self._remove_tree(path)
         return info
 
     def _write(self, remote_path: str, source: Any) -> None:
@@ -133,8 +133,38 @@ class FsspecStorage(Storage):
                 raise StorageExistsError(f"{new_path!r} is on the storage already")
             if taken:
                 self._files.rm_file(self._path(new_path))
-            is_folder = self._files.isdir(self._path(remote_path))
-            self._files.mv(self._path(remote_path), self._path(new_path), recursive=is_folder)
+            self._move(self._path(remote_path), self._path(new_path))
+
+    def _move(self, path: str, new_path: str) -> None:
+        """Rename by what takes names as they are: fsspec's own ``mv`` and ``rm`` read them as patterns."""
+        from fsspec.spec import AbstractFileSystem
+
+        if type(self._files).mv is not AbstractFileSystem.mv:
+            self._files.mv(path, new_path)
+            return
+        if not self._files.isdir(path):
+            self._files.cp_file(path, new_path)
+            self._files.rm_file(path)
+            return
+        self._files.makedirs(new_path, exist_ok=True)
+        for entry in self._files.find(path, withdirs=True, detail=True).values():
+            below = new_path + str(entry["name"])[len(path.rstrip("/")) :]
+            if entry["type"] == "directory":
+                self._files.makedirs(below, exist_ok=True)
+            else:
+                self._files.makedirs(parent(below), exist_ok=True)
+                self._files.cp_file(entry["name"], below)
+        self._remove_tree(path)
+
+    def _remove_tree(self, path: str) -> None:
+        entries = self._files.find(path, withdirs=True, detail=True)
+        for name in sorted(entries, reverse=True):
+            if entries[name]["type"] != "directory":
+                self._files.rm_file(name)
+            elif self._files.exists(name):
+                self._files.rmdir(name)
+        if self._files.exists(path):
+            self._files.rmdir(path)
 
 
 @contextmanager

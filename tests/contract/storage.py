@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,92 @@ class StorageContract:
         with pytest.raises(FileNotFoundError):
             storage.upload(str(tmp_path / "missing"), f"{root}/f")
         assert storage.list(root) == []
+
+    def test_a_file_is_read_from_a_place_within(self, storage: Storage, root: str, file: Path) -> None:
+        storage.upload(str(file), f"{root}/f")
+        with storage.open(f"{root}/f", 10_000) as stream:
+            assert stream.read() == file.read_bytes()[10_000:]
+
+    def test_a_file_is_moved_under_another_name_and_into_a_folder(
+        self, storage: Storage, root: str, file: Path
+    ) -> None:
+        storage.upload(str(file), f"{root}/f")
+        assert storage.move(f"{root}/f", f"{root}/g")["name"] == "g"
+        storage.mkdir(f"{root}/in")
+        storage.move(f"{root}/g", f"{root}/in")
+        assert [info["name"] for info in storage.list(f"{root}/in")] == ["g"]
+        assert [info["name"] for info in storage.list(root)] == ["in"]
+
+    def test_moving_replaces_a_file_only_when_told(self, storage: Storage, root: str, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).write_text(name)
+            storage.upload(str(tmp_path / name), f"{root}/{name}")
+        with pytest.raises(StorageExistsError):
+            storage.move(f"{root}/a", f"{root}/b")
+        with storage.open(f"{root}/b") as stream:
+            assert stream.read() == b"b"
+        storage.move(f"{root}/a", f"{root}/b", overwrite=True)
+        with storage.open(f"{root}/b") as stream:
+            assert stream.read() == b"a"
+
+    def test_a_folder_is_moved_with_all_it_holds(self, storage: Storage, root: str, tree: Path) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        storage.move(f"{root}/tree", f"{root}/other")
+        assert storage.exists(f"{root}/other/sub/b.txt")
+        assert not storage.exists(f"{root}/tree")
+
+    def test_files_are_found_by_pattern(
+        self, storage: Storage, root: str, tree: Path, tmp_path: Path
+    ) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        assert [info["name"] for info in storage.list(f"{root}/tree/**/*.txt")] == ["a.txt", "sub/b.txt"]
+        assert [info["name"] for info in storage.list(f"{root}/tr*/sub/?.txt")] == ["tree/sub/b.txt"]
+        storage.download(f"{root}/tree/*.txt", str(tmp_path / "back"))
+        assert [path.name for path in (tmp_path / "back").iterdir()] == ["a.txt"]
+
+    def test_usage_counts_all_that_is_below(self, storage: Storage, root: str, tree: Path) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        usage = storage.du(f"{root}/tree")
+        assert (usage["size_bytes"], usage["files"], usage["folders"]) == (2, 2, 3)
+
+    def test_an_archive_is_one_file_there_and_a_folder_here(
+        self, storage: Storage, root: str, tree: Path, tmp_path: Path
+    ) -> None:
+        storage.upload(str(tree), f"{root}/tree.tar.zst", archive=True)
+        assert storage.status(f"{root}/tree.tar.zst")["type"] == "file"
+        storage.download(f"{root}/tree.tar.zst", str(tmp_path / "back"), archive=True)
+        assert (tmp_path / "back" / "sub" / "b.txt").read_text() == "b"
+        assert (tmp_path / "back" / "sub" / "empty").is_dir()
+
+    def test_a_stream_becomes_a_file(self, storage: Storage, root: str) -> None:
+        content = bytes(range(256)) * 10_000
+        storage.upload(io.BytesIO(content), f"{root}/piped")
+        target = io.BytesIO()
+        storage.download(f"{root}/piped", target)
+        assert target.getvalue() == content
+
+    def test_what_is_done_leaves_nothing_aside(
+        self, storage: Storage, root: str, tree: Path, file: Path, tmp_path: Path
+    ) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        storage.upload(str(file), f"{root}/tree/a.txt", overwrite=True)
+        storage.upload(str(tree), f"{root}/", overwrite=True)
+        storage.download(f"{root}/tree", str(tmp_path / "back"))
+        assert {info["name"] for info in storage.list(root)} == {"tree"}
+        assert {info["name"] for info in storage.list(f"{root}/tree")} == {"a.txt", "sub"}
+        assert {path.name for path in (tmp_path / "back").iterdir()} == {"a.txt", "sub"}
+
+    def test_the_kind_of_what_is_there_is_respected(
+        self, storage: Storage, root: str, tree: Path, file: Path, tmp_path: Path
+    ) -> None:
+        storage.upload(str(file), f"{root}/f")
+        with pytest.raises(StorageNotFolderError):
+            storage.upload(str(tree), f"{root}/f", overwrite=True)
+        with pytest.raises((StorageNotFolderError, StorageNotFoundError)):
+            storage.status(f"{root}/f/below")
+        with pytest.raises(StorageIsFolderError):
+            storage.open(root)
+        storage.mkdir(f"{root}/full/in")
+        with pytest.raises(StorageNotEmptyError):
+            storage.delete(f"{root}/full")
+        assert storage.status(f"{root}/f")["size_bytes"] == 10240

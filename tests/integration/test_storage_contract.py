@@ -11,6 +11,7 @@ from openpaisdk._secret import Secret
 from openpaisdk.storage.base import Storage
 from openpaisdk.storage.hdfs.storage import HdfsStorage
 from openpaisdk.storage.local import FileStorage
+from openpaisdk.storage.registry import open_storage
 from tests.contract.storage import StorageContract
 
 pytestmark = pytest.mark.integration
@@ -42,3 +43,17 @@ class TestFileStorage(StorageContract):
     def root(self, tmp_path: Path) -> str:
         (tmp_path / "storage").mkdir()
         return str(tmp_path / "storage")
+
+
+class TestFsspecStorage(StorageContract):
+    """Behind fsspec, which keeps it in memory."""
+
+    @pytest.fixture
+    def storage(self) -> Storage:
+        return open_storage("memory://")
+
+    @pytest.fixture
+    def root(self, storage: Storage, request: pytest.FixtureRequest) -> str:
+        folder = f"/contract/{abs(hash(request.node.name))}"
+        storage.mkdir(folder)
+        return folder

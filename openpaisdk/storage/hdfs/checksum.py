@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     Crc = Callable[[bytes], int]
 
 
-def find_crc32c() -> Crc | None:
-    """Return what computes CRC32C, or ``None`` when no package that does is installed (extra ``fast``)."""
+def find_crc(*, is_crc32c: bool) -> Crc | None:
+    """Return what computes CRC32C, or CRC32; ``None`` when no package that does is there (extra ``fast``)."""
+    if not is_crc32c:
+        return zlib.crc32
     try:
         from google_crc32c import implementation, value
     except ImportError:
@@ -50,7 +52,7 @@ class FileChecksum:
 
     def make_digest(self) -> HadoopDigest | None:
         """Return what computes such a checksum, or ``None`` where no package here can."""
-        crc = find_crc32c() if self.algorithm.endswith("CRC32C") else zlib.crc32
+        crc = find_crc(is_crc32c=self.algorithm.endswith("CRC32C"))
         if crc is None or self.chunk_bytes <= 0:
             return None
         # a file of one block does not say how large a block is

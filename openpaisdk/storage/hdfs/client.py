@@ -30,6 +30,8 @@ PAUSES_S = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
 _METHODS = {"CREATE": "PUT", "MKDIRS": "PUT", "RENAME": "PUT", "APPEND": "POST", "CONCAT": "POST"}
 _METHODS |= {"DELETE": "DELETE", "TRUNCATE": "POST", "SETTIMES": "PUT", "SETPERMISSION": "PUT"}
 _ASK_AGAIN = 6
+_DEAD = ("refused", "connect-timeout", "dns")
+_DEAD_S = 60.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAFE_IN_PATH = b"/"
 
@@ -61,11 +63,16 @@ class WebHdfs:
         self._sleep = sleep
         self._current = 0
         self._changing = threading.Lock()
+        self._dead: dict[str, float] = {}
+        """Data nodes that did not answer, and until when they are left out."""
 
     @property
     def address(self) -> str:
         """The name node that served last."""
         return self.bases[self._current].partition("/webhdfs")[0]
+
+    def _hosts(self) -> list[str]:
+        return [split_url(base).authority for base in self.bases]
 
     # --- metadata ------------------------------------------------------------------------------
 
@@ -165,12 +172,12 @@ class WebHdfs:
     def _data(self, method: str, path: str, url: str, body: Body | None, left_out: list[str]) -> Reply:
         try:
             reply = self.sender.send(method, url, body)
-        except TransportError:
-            node = split_url(url).authority
-            if node not in left_out and not any(
-                base.startswith(split_url(url).origin) for base in self.bases
-            ):
-                left_out.append(node)
+        except TransportError as exc:
+            node = split_url(url)
+            if node.authority not in left_out and node.authority not in self._hosts():
+                left_out.append(node.authority)
+                if exc.kind in _DEAD:
+                    self._dead[node.authority] = time.monotonic() + _DEAD_S
             raise
         if reply.status >= 300:
             raise storage_error(reply.status, reply.read(), path)
@@ -200,23 +207,25 @@ class WebHdfs:
         is_done: Callable[[], T | None] | None,
         tries: int | None = None,
     ) -> T:
-        left_out: list[str] = []
+        left_out = [node for node, until in list(self._dead.items()) if until > time.monotonic()]
         pauses = list(PAUSES_S)
         if tries is not None:
             del pauses[tries - 1 :]
         standbys = 0
         while True:
-            current = self._current
+            current, known = self._current, len(left_out)
             try:
                 return attempt(self.bases[current], left_out)
             except (TransportError, StorageUnavailableError) as exc:
                 problem = exc if isinstance(exc, StorageError) else self._unavailable(exc)
+                if len(left_out) > known and tries is None:
+                    continue  # another data node may do at once
                 self._leave(current)
                 if isinstance(exc, StandbyError) and standbys < len(self.bases) - 1:
                     standbys += 1
                     continue
                 standbys = 0
-                if not pauses or _is_hopeless(exc, len(self.bases)):
+                if not pauses or (not left_out and _is_hopeless(exc, len(self.bases))):
                     raise problem from exc
                 self._sleep(pauses.pop(0))
                 done = is_done() if is_done is not None else None

@@ -24,7 +24,7 @@ def send_parts(storage: HdfsStorage, client: WebHdfs, remote_path: str, source: 
     folder = parent(remote_path)
     while "," in folder:  # CONCAT takes a list with commas, and files of one folder only
         folder = parent(folder)
-    storage.mkdir(folder)
+    storage.mkdir(parent(remote_path))
     there = {info["name"]: info["size_bytes"] for info in storage._entries(folder)}
     paths: list[str] = []
     first_name = f"{base_name(remote_path)}.00000"

@@ -13,6 +13,8 @@ from openpaisdk.errors import (
     StorageIsFolderError,
     StorageNotFolderError,
     StorageNotFoundError,
+    StoragePermissionError,
+    StorageUnavailableError,
 )
 from openpaisdk.http.connection import TransportError
 from openpaisdk.http.urls import is_loopback, split_url
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from openpaisdk.storage.transfer.content import Piece
     from openpaisdk.storage.transfer.stream import StreamPiece
 
-_USUAL_BLOCK_BYTES = 128 * 1024**2
+_CRC32C = 2
+_USUAL_DEFAULTS = {"blockSize": 128 * 1024**2, "bytesPerChecksum": 512, "checksumType": _CRC32C}
 _UNSUPPORTED = ("UnsupportedOperationException", "is not supported", "Invalid value for webhdfs parameter")
 
 
@@ -90,7 +93,7 @@ class HdfsStorage(Storage):
             sender = SessionSender(session, timeout)
         rewrite = _make_rewrite(data_nodes) if data_nodes else None
         self._client = WebHdfs(bases, sender, credentials=credentials, rewrite=rewrite)
-        self._blocks: int | None = None
+        self._server_defaults: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<HdfsStorage {self._client.address}>"
@@ -179,14 +182,21 @@ class HdfsStorage(Storage):
 
     @property
     def block_bytes(self) -> int:
-        """Size of a block: that of the server, which is asked once."""
-        if self._blocks is None:
+        """Size of a block."""
+        return int(self._defaults()["blockSize"])
+
+    def _defaults(self) -> dict[str, Any]:
+        """Return how the server stores files unless told otherwise; it is asked once."""
+        if self._server_defaults is None:
+            found = dict(_USUAL_DEFAULTS)
             try:
-                found = self._client.ask("GETSERVERDEFAULTS", "/")
-                self._blocks = int(found["FsServerDefaults"]["blockSize"])
+                found.update(self._client.ask("GETSERVERDEFAULTS", "/")["FsServerDefaults"])
+            except (StorageUnavailableError, StoragePermissionError):
+                raise
             except (StorageError, KeyError, TypeError, ValueError):
-                self._blocks = _USUAL_BLOCK_BYTES  # an older server, or one that is no Hadoop
-        return self._blocks
+                pass  # an older server, or one that is no Hadoop
+            self._server_defaults = found
+        return self._server_defaults
 
     def _write(self, remote_path: str, source: Piece | StreamPiece) -> None:
         self._client.write(remote_path, source.restart, only_once=not source.can_restart)
@@ -200,10 +210,12 @@ class HdfsStorage(Storage):
         send_parts(self, self._client, remote_path, source)
 
     def _make_digest(self) -> HadoopDigest | None:
-        from openpaisdk.storage.hdfs.checksum import HadoopDigest, find_crc32c
+        from openpaisdk.storage.hdfs.checksum import HadoopDigest, find_crc
 
-        crc = find_crc32c()
-        return HadoopDigest(crc, self.block_bytes) if crc is not None else None
+        crc = find_crc(is_crc32c=self._defaults()["checksumType"] == _CRC32C)
+        if crc is None:
+            return None
+        return HadoopDigest(crc, self.block_bytes, int(self._defaults()["bytesPerChecksum"]))
 
     def _checksum(self, remote_path: str) -> FileChecksum | None:
         from openpaisdk.storage.hdfs.checksum import FileChecksum

@@ -47,22 +47,22 @@ class StreamPiece(io.RawIOBase):
         self._meter.add(size)
         if self._digest is not None:
             self._digest.update(view)
-        else:
-            self._crc = zlib.crc32(view, self._crc)
+        self._crc = zlib.crc32(view, self._crc)
         return size
 
     def check(self, storage: Storage, path: str, note: Callable[[str], object]) -> None:
         """Raise when the file at ``path`` is not what passed by.
 
         Raises:
-            StorageMismatchError: They differ, or there is nothing to compare with.
+            StorageMismatchError: They differ.
         """
-        if self._digest is not None:
-            found = storage._checksum(path)
-            if found is None or not self._digest.matches(found):
-                raise mismatch("the stream")
+        found = storage._checksum(path) if self._digest is not None else None
+        is_same = self._digest.matches(found) if found is not None else None
+        if is_same is False:
+            raise mismatch("the stream")
+        if is_same:
             return
-        if storage.has_checksums:
+        if self._digest is None and storage.has_checksums:
             note(READ_BACK_NOTE)
         crc, view = 0, memoryview(bytearray(1 << 20))
         with storage.open(path) as file:

@@ -14,8 +14,8 @@ from openpaisdk.errors import (
     StorageExistsError,
     StorageIsFolderError,
     StorageMismatchError,
-    StorageNotFoundError,
     StorageNotFolderError,
+    StorageNotFoundError,
     StorageUnavailableError,
     TransferError,
 )
@@ -210,7 +210,7 @@ def test_into_a_folder_that_is_there_nothing_is_sent_when_a_name_is_taken(
 ) -> None:
     storage.mkdir("/data/tree")
     storage.files["/data/tree/a.txt"] = b"mine"
-    with pytest.raises(StorageExistsError, match="a.txt"):
+    with pytest.raises(StorageExistsError, match=r"a\.txt"):
         storage.upload(str(tree), "/data")
     assert storage.names == ["/data/tree/a.txt"]
     storage.upload(str(tree), "/data", overwrite=True)
