@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import stat
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from openpaisdk.local.access.auth import Identity
 from openpaisdk.local.access.users import ATTEMPT, USER, Token
 from openpaisdk.local.files.call import Call, check_access
+from openpaisdk.local.files.edits import FileLocks
 from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error
 from openpaisdk.local.files.storage_tree import ASIDE_FOLDER, StorageTree, clean_path
 from openpaisdk.local.removal import delete_tree
@@ -329,6 +331,24 @@ def test_paths_that_parameters_name_are_checked_as_well():
     assert refusal(call.other_path, "destination", "/user/alice/y") == "AccessControlException"
     assert refusal(call.other_path, "destination", "/user/bob/../alice/y") == "IllegalArgumentException"
     assert refusal(call.other_path, "destination", "y") == "IllegalArgumentException"
+
+
+def test_one_request_after_the_other_changes_a_file():
+    async def change(locks: FileLocks, course: list[str], *paths: str) -> None:
+        async with locks.held(*paths):
+            course.append("in")
+            await asyncio.sleep(0)
+            course.append("out")
+
+    async def all_at_once() -> list[str]:
+        locks, course = FileLocks(), []
+        with contextlib.suppress(ZeroDivisionError):
+            async with locks.held("/a"):
+                raise ZeroDivisionError
+        await asyncio.gather(*(change(locks, course, *paths) for paths in ("ab", "ba", "a", "a", "ba")))
+        return course
+
+    assert asyncio.run(all_at_once()) == ["in", "out"] * 5
 
 
 # --- errors -----------------------------------------------------------------------------------
