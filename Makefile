@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # make demo: a real job on the embedded cluster · make test: all tests · make check: what must be clean · make bench
+# make chaos: 200 times kill -9 of the server under load (make test: 20)
 # make docs: pages that are made from the code · make hadoop: HDFS in the foreground, to try things on
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ DEMO_JOB := digits-$(shell date +%m%d-%H%M%S)
 DEMO_OUTPUT := digits-output
 SOURCES := $(shell find openpaisdk -name '*.py' -o -name '*.json' -o -name '*.sh') setup.py pyproject.toml README.md
 
-.PHONY: demo test unit check docs format bench hadoop clean
+.PHONY: demo test unit check docs format bench chaos hadoop clean
 
 # The shell's settings for Python are for people at work; a fresh start is measured and shown without them.
 unexport PYTHONDONTWRITEBYTECODE
@@ -31,6 +32,12 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 $(VENV)/.dev: $(VENV)/.test setup.py
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --upgrade '.[test,dev]'
+	touch $@
+
+# Compiles against libkrb5 (Debian libkrb5-dev); unoptimised, which is fast enough for logging in.
+$(VENV)/.kerberos: $(VENV)/.test setup.py
+	rm -rf build
+	CFLAGS=-O0 $(BIN)/python -m pip install --quiet '.[kerberos]'
 	touch $@
 
 demo: $(VENV)/.demo
@@ -63,8 +70,12 @@ format: $(VENV)/.dev
 hadoop: $(VENV)/.test
 	$(BIN)/python -m tests.hadoop
 
+# Some of them: make bench NAMES="queue pages"
 bench: $(VENV)/.test
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(NAMES)
+
+chaos: $(VENV)/.test
+	OPENPAI_CHAOS_KILLS=200 $(BIN)/python -m pytest -s tests/chaos
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(DEMO_OUTPUT) .pytest_cache .mypy_cache .ruff_cache

@@ -72,3 +72,21 @@ def replace_file(path: str, content: bytes, *, mode: int = 0o644) -> None:
 def replace_json(path: str, value: Any, *, mode: int = 0o644) -> None:
     """Put ``value`` as indented JSON into place at ``path``, as ``replace_file`` does."""
     replace_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), mode=mode)
+
+
+def sync_folder(folder: str) -> None:
+    """Bring the entries of a folder to the disk, so that files made in it outlive the machine's end."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_entries(path: str) -> None:
+    """Bring the entry of a file to the disk, and those of the folders above it that are ours."""
+    folder = os.path.dirname(os.path.abspath(path))
+    above = ""
+    while folder != above and os.stat(folder).st_uid == os.getuid():
+        sync_folder(folder)
+        folder, above = os.path.dirname(folder), folder

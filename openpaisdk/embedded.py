@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
 from openpaisdk._files import home_folder, read_json
 from openpaisdk.constants import LOCAL_FOLDER, LOCAL_LOG_FILE, LOCAL_SERVER_FILE, VERSION
-from openpaisdk.errors import LocalClusterError, MissingExtraError
+from openpaisdk.errors import ConfigError, LocalClusterError, MissingExtraError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,19 +21,34 @@ _STARTS = 5
 """How often a server is started that is killed before it answers."""
 _LOG_TAIL_BYTES = 4000
 _started: list[int] = []
+_notices: list[str] = []
 
 
 def read_server_file(home: str | None = None) -> dict[str, Any] | None:
     """Return what the server wrote about itself, ``None`` when there was none; it may have ended since.
 
+    A damaged file counts as none: the next start writes it anew.
+
     Args:
         home: The folder of settings, by default ``$OPENPAI_HOME`` or ``~/.openpai``.
 
     Raises:
-        ConfigError: The file is damaged.
+        ConfigError: The file cannot be read.
     """
-    value = read_json(os.path.join(_folder(home), LOCAL_SERVER_FILE))
+    try:
+        value = read_json(os.path.join(_folder(home), LOCAL_SERVER_FILE))
+    except ConfigError as exc:
+        if not isinstance(exc.__cause__, ValueError):
+            raise
+        return None
     return value if isinstance(value, dict) and "uri" in value and "token" in value else None
+
+
+def take_notices() -> list[str]:
+    """Return, once, what servers that were started by this process had to tell their user."""
+    notices = list(_notices)
+    _notices.clear()
+    return notices
 
 
 def may_run(server: Mapping[str, Any] | None) -> bool:
@@ -67,7 +83,9 @@ def answers(server: Mapping[str, Any] | None) -> bool:
 
 
 def status(home: str | None = None) -> dict[str, Any]:
-    """Return whether the embedded cluster runs, and where: ``running, pid, uri, home, version``."""
+    """Return whether the embedded cluster runs, and where: ``running, pid, uri, home, version``, and
+    ``notices`` when its last start had something to tell.
+    """
     server = read_server_file(home)
     running = answers(server)
     known = server or {}
@@ -77,6 +95,7 @@ def status(home: str | None = None) -> dict[str, Any]:
         "uri": known.get("uri"),
         "home": _folder(home),
         "version": known.get("version", VERSION),
+        **({"notices": known["notices"]} if known.get("notices") else {}),
     }
 
 
@@ -100,10 +119,13 @@ def ensure_running(options: Mapping[str, Any] | None = None, *, home: str | None
     server = read_server_file(home)
     if answers(server) and server is not None:
         return server
-    os.makedirs(folder, mode=0o700, exist_ok=True)
     import fcntl
 
-    lock = os.open(os.path.join(folder, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        lock = os.open(os.path.join(folder, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _unwritable(folder, exc) from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two commands at once start one server
         server = read_server_file(home)
@@ -170,8 +192,45 @@ def _wait_gone_by_looking(pid: int, timeout_s: float) -> bool:
     return True
 
 
+def end_left_tasks(home: str | None = None) -> None:
+    """End the tasks that no server knows any more, as when their database was lost; none may run now.
+
+    A task's supervisor holds a lock as long as it lives, so its note of its process id is its own still.
+    """
+    import glob
+    import signal
+
+    for folder in glob.glob(os.path.join(glob.escape(_folder(home)), "tasks", "*")):
+        while _is_locked(os.path.join(folder, "lock")):
+            with open(os.path.join(folder, "pid"), encoding="ascii") as file:
+                pid = int(file.readline())
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            wait_gone(pid, 1.0)
+
+
+def _is_locked(path: str) -> bool:
+    import fcntl
+
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
 def _folder(home: str | None) -> str:
     return os.path.join(os.path.abspath(home or home_folder()), LOCAL_FOLDER)
+
+
+def _unwritable(folder: str, exc: OSError) -> LocalClusterError:
+    return LocalClusterError(
+        f"the embedded cluster cannot write its folder {folder!r}: {exc.strerror}",
+        hint="make room there or make it writable, or let OPENPAI_HOME name another folder",
+    )
 
 
 def _check_packages() -> None:
@@ -209,6 +268,7 @@ def _start_or_join(home: str | None, folder: str, words: list[str]) -> dict[str,
         if told is None:
             continue
         if "error" not in told:
+            _notices.extend(told.get("notices", ()))
             return told
         if told.get("code") != "AlreadyRunning" or time.monotonic() > deadline:
             raise LocalClusterError(str(told["error"]), hint=told.get("hint"))
@@ -227,9 +287,12 @@ def _start(folder: str, words: list[str], *, last: bool) -> dict[str, Any] | Non
     ``None`` when somebody has killed it before it could say anything and this is not the last try.
     """
     log_path = os.path.join(folder, LOCAL_LOG_FILE)
+    try:
+        log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _unwritable(folder, exc) from exc
     ready, to_us = os.pipe()
     os.set_inheritable(to_us, True)
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     log_start = os.fstat(log).st_size
     command = [sys.executable, "-m", "openpaisdk.local", "serve", "--home", folder, "--ready-fd", str(to_us)]
     try:
@@ -313,11 +376,11 @@ def _end_of_log(path: str, start: int) -> str:
 
 
 def _was_killed(pid: int) -> bool:
-    """Tell whether a server that we started, and that hung up, has been ended by a signal."""
+    """Tell whether a server that we started, and that hung up, has been ended by a signal, as far as is known."""
     try:
         return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-    except OSError:
-        return False
+    except OSError:  # another thread of ours was told
+        return True
 
 
 def _reap() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from openpaisdk.errors import UsageError
 
 TYPE_CHECKING = False
@@ -216,7 +218,12 @@ class Call:
         """Run the command and return its value."""
         if self.command is None or self.context is None:
             return self.help_text
-        return self.command.run(self.context.args, self.context)
+        try:
+            return self.command.run(self.context.args, self.context)
+        finally:
+            embedded = sys.modules.get("openpaisdk.embedded")  # loaded only when it was needed
+            for notice in embedded.take_notices() if embedded is not None else ():
+                self.context.warn(notice)
 
 
 def _write(stream: TextSink | None, text: str) -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from openpaisdk.cli.command import Context
 
 ENDING_KEYS = ("state", "exit_code", "user_exit_code")
+_LINE_LIMIT = 1 << 16
+"""Where there are several tasks, a line that is longer than this is shown in pieces, as it comes."""
 
 
 def count_tasks(document: Mapping[str, Any]) -> int:
@@ -40,7 +42,7 @@ def follow_job(
         for event in context.cluster.follow(name, role=role, index=index, stream=stream, tail=tail):
             kind = event["type"]
             if kind == "log":
-                lines.feed(event["role"], event["index"], text_of(event))
+                lines.feed(event["role"], event["index"], event["text"])
             elif kind == "note":
                 context.note(f"note: {event['text']}")
             elif kind == "end":
@@ -71,15 +73,6 @@ def say_job_goes_on(context: Context, names: str, verb: str, command: str) -> No
     context.note(f"the job goes on: {verb} again with `{again}`, stop it with `{stop}`")
 
 
-def text_of(event: Mapping[str, Any]) -> str:
-    """Return the text of a log event; bytes that are not UTF-8 become surrogates, and leave as they came."""
-    if "text" in event:
-        return str(event["text"])
-    from base64 import b64decode
-
-    return b64decode(event["base64"]).decode("utf-8", "surrogateescape")
-
-
 class LineFeed:
     """Puts the pieces of several tasks together to whole lines with the task's name in front."""
 
@@ -98,6 +91,8 @@ class LineFeed:
             return
         text = self._unfinished.pop((role, index), "") + text
         whole, newline, rest = text.rpartition("\n")
+        if len(rest) > _LINE_LIMIT:
+            whole, newline, rest = text, "\n", ""
         if rest:
             self._unfinished[role, index] = rest
         if newline:

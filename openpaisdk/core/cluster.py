@@ -381,6 +381,9 @@ class Cluster:
     ) -> str:
         """Return what the tasks of a job have written in their latest attempt.
 
+        Bytes that are not UTF-8 become surrogates: ``text.encode("utf-8", "surrogateescape")`` gives
+        all bytes as they were written.
+
         Args:
             name: The job.
             role: Only this task role, in either spelling.
@@ -410,6 +413,7 @@ class Cluster:
 
         Events are dicts whose ``type`` is ``log`` (``role``, ``index``, ``attempt``, ``text``), ``note``
         (``text``), ``state`` (``state``) and, last, ``end`` (``state``, ``exit_code``, ``user_exit_code``).
+        Bytes that are not UTF-8 are in ``text`` as ``logs`` has them.
 
         Raises:
             JobNotFoundError: The cluster has no such job.

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from typing import IO, Any
 
+from openpaisdk._files import read_json, replace_json
 from openpaisdk.errors import LocalClusterError, MissingExtraError, OpenPaiError, UsageError
 from openpaisdk.local.home import LocalHome
 from openpaisdk.spec.names import parse_memory_mb, parse_share
@@ -98,40 +99,60 @@ class _Ready:
 def _serve(options: argparse.Namespace, ready: _Ready) -> None:
     os.umask(0o077)
     home = LocalHome(options.home)
-    home.make()
-    with _only_server(home):
+    try:
+        home.make()
+        lock = open(os.path.join(home.folder, LOCK_FILE), "a", encoding="ascii")  # noqa: SIM115
+    except OSError as exc:
+        raise _unwritable(home, exc) from exc
+    with lock:
+        _become_only_server(home, lock)
         if not options.foreground:
             _detach(home, options.ready_fd)
-        settings = _settings(home, options)
+        before = read_json(home.config_file, default={})
+        settings = {**before, **_told(options)}
+
+        def tell(server: dict[str, Any]) -> None:
+            if settings != before:  # kept only when a server could start with them
+                replace_json(home.config_file, settings, mode=0o600)
+            ready.tell(server)
+
         try:
             from openpaisdk.local.server import run_server
         except ImportError as exc:
             if (exc.name or "").partition(".")[0] in ("starlette", "uvicorn", "anyio", "h11", "click"):
                 raise MissingExtraError("the embedded cluster", extra="local") from exc
             raise
-        run_server(home, settings, ready.tell)
+        try:
+            run_server(home, settings, tell)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            raise _unwritable(home, exc) from exc
 
 
-@contextlib.contextmanager
-def _only_server(home: LocalHome) -> Iterator[IO[str]]:
-    """Hold the home's lock.
+def _unwritable(home: LocalHome, exc: OSError) -> LocalClusterError:
+    return LocalClusterError(
+        f"the folder of the embedded cluster, {home.folder!r}, cannot be written: {exc.strerror}",
+        hint="make room there or make it writable, or let OPENPAI_HOME name another folder",
+    )
+
+
+def _become_only_server(home: LocalHome, lock: IO[str]) -> None:
+    """Take the home's lock, which is held as long as the file is open.
 
     Raises:
         AlreadyRunningError: Another server has it.
-        LocalClusterError: It cannot be made.
+        LocalClusterError: It cannot be taken.
     """
-    path = os.path.join(home.folder, LOCK_FILE)
-    with open(path, "a", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunningError(
-                f"another server of the embedded cluster runs in {home.folder!r}",
-                hint="opai local status shows it",
-            ) from None
-        except OSError as exc:
-            raise LocalClusterError(f"cannot lock {path!r}: {exc.strerror}") from exc
-        yield lock
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AlreadyRunningError(
+            f"another server of the embedded cluster runs in {home.folder!r}",
+            hint="opai local status shows it",
+        ) from None
+    except OSError as exc:
+        raise LocalClusterError(f"cannot lock {lock.name!r}: {exc.strerror}") from exc
 
 
 def _detach(home: LocalHome, ready_fd: int | None) -> None:
@@ -154,14 +175,12 @@ def _detach(home: LocalHome, ready_fd: int | None) -> None:
         os.set_inheritable(ready_fd, False)
 
 
-def _settings(home: LocalHome, options: argparse.Namespace) -> dict[str, Any]:
-    """Return what the server was told, now or, for what was left out, when it was last started.
+def _told(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the command line has; those left out stay as they were at the last start.
 
     Raises:
         UsageError: An amount makes no sense.
     """
-    from openpaisdk._files import read_json, replace_json
-
     told: dict[str, Any] = {}
     for name in ("port", "cpu", "gpu"):
         value = getattr(options, name)
@@ -177,8 +196,4 @@ def _settings(home: LocalHome, options: argparse.Namespace) -> dict[str, Any]:
         told["virtual_clusters"] = {
             name: list(amounts) for name, amounts in (parse_share(text) for text in options.vc if text)
         }
-    before = read_json(home.config_file, default={})
-    settings = {**before, **told}
-    if settings != before:
-        replace_json(home.config_file, settings, mode=0o600)
-    return settings
+    return told

@@ -18,18 +18,23 @@ class LocalHome:
     def __init__(self, folder: str) -> None:
         self.folder = os.path.abspath(folder)
         self.database = os.path.join(self.folder, "cluster.db")
+        self.accounts = os.path.join(self.folder, "accounts.db")
         self.server_file = os.path.join(self.folder, LOCAL_SERVER_FILE)
         self.config_file = os.path.join(self.folder, LOCAL_CONFIG_FILE)
         self.log_file = os.path.join(self.folder, LOCAL_LOG_FILE)
         self.storage = os.path.join(self.folder, "storage")
         self.tasks = os.path.join(self.folder, "tasks")
         self.secrets = os.path.join(self.folder, "secrets")
+        self.groups_file = os.path.join(self.folder, "cgroups")
+        """Where control groups of tasks were made."""
         self.cache = os.path.join(self.folder, "cache")
 
     def make(self) -> None:
-        """Make the folders that are not there yet."""
+        """Make the folders that are not there yet, and close those that others could open."""
         for folder in (self.folder, self.storage, self.tasks, self.secrets, self.cache):
             os.makedirs(folder, mode=0o700, exist_ok=True)
+            if os.stat(folder).st_mode & 0o077:
+                os.chmod(folder, 0o700)
 
     def task(self, pod_uid: str) -> TaskFiles:
         """Return the names of the files of one task attempt."""
@@ -67,6 +72,11 @@ class TaskFiles:
         return self._path("output")
 
     @property
+    def outputs_stored(self) -> str:
+        """There when the outputs are on storage, so that their folders may go."""
+        return self._path("outputs-stored")
+
+    @property
     def token(self) -> str:
         return self._path("token")
 
@@ -86,6 +96,21 @@ class TaskFiles:
     @property
     def runtime_log(self) -> str:
         return self._path("runtime.log")
+
+    @property
+    def excess(self) -> str:
+        """Written when the task is ended for its memory: how much it held and might have held."""
+        return self._path("memory-excess")
+
+    @property
+    def init_log(self) -> str:
+        """What was done before the task was started."""
+        return self._path("init.log")
+
+    @property
+    def termination_log(self) -> str:
+        """What the runtime reports of a failure."""
+        return self._path("pai-termination-log")
 
     @property
     def lock(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from openpaisdk.spec.state import JobState
 
@@ -121,6 +121,36 @@ class JobRecord:
         return None
 
 
+class JobRow(NamedTuple):
+    """A job in a page of a list, as it is in the database: a page is read more often than anything else, and
+    only to be written out again.
+    """
+
+    id: int
+    user: str
+    name: str
+    sub_state: str
+    stop_requested: int
+    virtual_cluster: str
+    priority: str | None
+    submitted_ms: int
+    created_ms: int | None
+    launched_ms: int | None
+    completed_ms: int | None
+    attempt_id: int | None
+    counted_retries: int
+    retry_at_ms: int | None
+    total_gpu: int
+    total_tasks: int
+    total_roles: int
+    tags: str
+    """Joined by commas."""
+    exit_code: int | None
+    state: str
+    place: int | str
+    """What the list is ordered by."""
+
+
 @dataclass(kw_only=True, slots=True)
 class AttemptRecord:
     """One attempt of a job."""
@@ -186,6 +216,8 @@ class EventRecord:
     role: str | None = None
     index: int | None = None
     pod_uid: str | None = None
+    until_now: bool = False
+    """Whether it goes on at this very moment."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -47,6 +47,17 @@ class JsonReply(Response):
         super().__init__(body, status_code, {"content-type": "application/json; charset=utf-8"})
 
 
+def number_of(digits: str) -> int:
+    """Return the number of decimal digits; what no file or database could hold is as much as they can."""
+    return int(digits) if len(digits) < 19 else 10**18
+
+
+def declared_length(request: Request) -> int:
+    """Return the length of a body as its sender says it, 0 when that is not known."""
+    declared = request.headers.get("content-length", "")
+    return number_of(declared) if declared.isdecimal() else 0
+
+
 async def read_body(request: Request) -> bytes:
     """Return the body.
 
@@ -54,8 +65,7 @@ async def read_body(request: Request) -> bytes:
         ApiError: 413, it is larger than a rest-server takes (rest-api-v2 §1).
     """
     too_large = ApiError(413, None, "request entity too large")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > BODY_LIMIT_BYTES:
+    if declared_length(request) > BODY_LIMIT_BYTES:
         raise too_large
     pieces = []
     size = 0

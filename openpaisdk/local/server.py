@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import logging
 import os
 import re
 import signal
@@ -24,17 +25,20 @@ from openpaisdk.errors import ConfigError, LocalClusterError
 from openpaisdk.local.access.users import AccountStore
 from openpaisdk.local.app import build_app
 from openpaisdk.local.connections import BoundedProtocol
+from openpaisdk.local.databases import damage_of, is_small, put_aside
 from openpaisdk.local.hardware import usable_cpus, usable_memory_mb, visible_gpus
 from openpaisdk.local.home import LocalHome
 from openpaisdk.local.jobs.admission import shares_problem
 from openpaisdk.local.records import Machine
 from openpaisdk.local.services import Services
 
+_log = logging.getLogger("openpaisdk.local")
 HOME_CHECK_S = 30.0
 """How often the server looks whether its home is still its own."""
 HOME_CHECK_VARIABLE = "OPENPAI_LOCAL_HOME_CHECK_S"
 """Another interval, for tests."""
 WARM_UP_AFTER_S = 0.5
+LOOK_THROUGH_AFTER_S = 5.0
 KEEP_ALIVE_S = 75
 CLOSE_TIMEOUT_S = 3
 _NOT_IN_USER_NAME = re.compile(r"[^\w.-]", re.ASCII)
@@ -155,10 +159,15 @@ class _Server:
         self._home = home
         self._settings = settings
         self._close_mode = "leave"
+        self._notices: list[str] = []
+        """What the user must be told of this start."""
+        self._restart_wanted = False
+        self._is_looked_through = False
 
     async def run(self, tell_ready: Callable[[dict[str, Any]], None]) -> None:
         before = _server_file(self._home)
         listener = bind(self._settings.get("port"), before.get("port"))
+        self._replace_damaged_databases(thorough=_machine_went_down(before))
         services = self._make_services(listener.getsockname()[1])
         self._http = http_server(build_app(services))
         self._install_signal_handlers(services)
@@ -168,15 +177,18 @@ class _Server:
         await asyncio.sleep(0)
         tell_ready(content)
         watching = asyncio.ensure_future(self._watch_home(services, content))
+        looking = asyncio.ensure_future(self._look_through(services))
         asyncio.get_running_loop().call_later(WARM_UP_AFTER_S, _warm_up)
         try:
             await serving
         finally:
             watching.cancel()
+            looking.cancel()
             services.stop_waiting()
             await services.scheduler.close(self._close_mode)
             services.accounts.close()
-            self._write_stopped(content)
+            if not self._restart_wanted:
+                self._write_stopped(content)
 
     def _make_services(self, port: int) -> Services:
         from openpaisdk.local.jobs.executors.process import ProcessExecutor
@@ -184,7 +196,7 @@ class _Server:
         from openpaisdk.local.jobs.store import JobStore
 
         home, machine = self._home, machine_of(self._settings)
-        accounts = AccountStore(os.path.join(home.folder, "accounts.db"))
+        accounts = AccountStore(home.accounts)
         owner = accounts.ensure_owner(login_name()).name
         executor = ProcessExecutor(home, asyncio.get_running_loop())
         scheduler = Scheduler(
@@ -194,11 +206,45 @@ class _Server:
             home=home, scheduler=scheduler, accounts=accounts, machine=machine, owner=owner, port=port
         )
         services.shut_down = lambda mode: self._end(services, mode)
+        scheduler.store.on_damage = lambda: self._end_for_restart(services)
         scheduler.uri = services.uri
         scheduler.use_tokens(
             issue=accounts.issue_for_attempt, restore=accounts.restore_for_attempt, revoke=accounts.revoke
         )
         return services
+
+    # --- damaged databases ---------------------------------------------------------------------
+    def _replace_damaged_databases(self, *, thorough: bool) -> None:
+        """Put aside what cannot be used, before anything of it is; jobs that can be read are saved."""
+        from openpaisdk.local.jobs.salvage import READ_AT_START, replace_damaged
+
+        home = self._home
+        self._is_looked_through = thorough or is_small(home.database)
+        blank = "it is empty, though tasks have run here" if os.listdir(home.tasks) else None
+        reason = damage_of(home.database, thorough=thorough, queries=READ_AT_START, blank=blank)
+        if reason is not None:
+            self._notice(f"the database of jobs was damaged ({reason}): {replace_damaged(home.database)}")
+        reason = damage_of(home.accounts, thorough=thorough)
+        if reason is not None:
+            self._notice(
+                f"the database of users was damaged ({reason}): it is kept as {put_aside(home.accounts)!r}; "
+                "users, their passwords and tokens must be made anew (opai local credentials)"
+            )
+
+    def _notice(self, text: str) -> None:
+        _log.error("%s", text)
+        self._notices.append(text)
+
+    async def _look_through(self, services: Services) -> None:
+        """Look through a database that was too large for it at the start."""
+        await asyncio.sleep(LOOK_THROUGH_AFTER_S)
+        if not self._is_looked_through:
+            await services.scheduler.store.look_through()
+
+    def _end_for_restart(self, services: Services) -> None:
+        """End so that clients start the server again, which then replaces the damaged database."""
+        self._restart_wanted = True
+        self._end(services, "leave")
 
     # --- the end -------------------------------------------------------------------------------
     def _install_signal_handlers(self, services: Services) -> None:
@@ -234,6 +280,8 @@ class _Server:
             "home": self._home.folder,
             "version": VERSION,
             "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "boot": _boot_id(),
+            **({"notices": self._notices} if self._notices else {}),
         }
         replace_json(self._home.server_file, content, mode=0o600)
         return content
@@ -246,6 +294,20 @@ class _Server:
 def _warm_up() -> None:
     """Load what the first submitted job needs, while nobody waits for it."""
     import openpaisdk.spec.validate  # noqa: F401
+
+
+def _boot_id() -> str | None:
+    """Return what tells this run of the machine from others, where there is such a thing."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _machine_went_down(before: dict[str, Any]) -> bool:
+    """Tell whether the machine was restarted under the server before; then a disk may have lost writes."""
+    return before.get("pid") is not None and before.get("boot") != _boot_id()
 
 
 def _server_file(home: LocalHome) -> dict[str, Any]:

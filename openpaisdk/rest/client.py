@@ -414,14 +414,14 @@ class RestClient:
         return {str(item["name"]): str(item["uri"]) for item in items if isinstance(item, dict)}
 
     def read_log(self, uri: str, *, start: int = 0) -> Response:
-        """Open a log at one of the addresses that the server gave, from byte ``start`` on.
+        """Open a log at one of the addresses that the server gave, from byte ``start`` on, or its last ones.
 
         The answer's status is 200, 206 (a part), 416 (nothing from ``start`` on) or 404.
         """
         url = uri if "://" in uri else self.gateway + uri
         headers = {"User-Agent": f"openpaisdk/{VERSION}"}
         if start:
-            headers["Range"] = f"bytes={start}-"
+            headers["Range"] = f"bytes={start}-" if start > 0 else f"bytes={start}"
         request = Request("GET", url, headers=headers)
         try:
             response = self._send(request)

@@ -94,7 +94,9 @@ class _Bookmark:
         if event["type"] == "note":
             shown = {"type": "note", "text": event["text"]}
         else:
-            shown = {key: value for key, value in event.items() if key != "end"}
+            shown = {key: value for key, value in event.items() if key not in ("end", "base64")}
+            if "base64" in event:
+                shown["text"] = _text_of(event["base64"])
         if "job_attempt" in event:
             self._job_attempt = event["job_attempt"]
             self._of_tasks = {}
@@ -110,6 +112,13 @@ class _Bookmark:
             f",{role}.{index}.{attempt}.{end}" for (role, index), (attempt, end) in self._of_tasks.items()
         )
         return str(self._job_attempt) + "".join(places)
+
+
+def _text_of(base64: str) -> str:
+    """Return bytes that are not all UTF-8 as text; the others become surrogates, and leave as they came."""
+    from binascii import a2b_base64
+
+    return a2b_base64(base64).decode("utf-8", "surrogateescape")
 
 
 def _events(response: Response) -> Iterator[dict[str, Any]]:

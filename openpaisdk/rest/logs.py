@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from openpaisdk.rest.client import RestClient
 
 _NO_LOG_YET = ("NoTaskLogError",)
+_TAIL_SIZES = (1 << 20, 1 << 24)
+"""How many bytes at the end of a log are looked through for its last lines, before all of it is read."""
 _OVERLAP_BYTES = 256
 """So much of what is known already is read once more, to see that it is still the same part of the log."""
 
@@ -69,12 +71,19 @@ def choose_tasks(
 
 
 def read_log(client: RestClient, path: str, stream: str, tail: int | None = None) -> str:
-    """Return what one task has written so far, or its last ``tail`` lines; empty before it has begun."""
+    """Return what one task has written so far, or its last ``tail`` lines; empty before it has begun.
+
+    Bytes that are not UTF-8 become surrogates, from which ``surrogateescape`` makes the bytes again.
+    """
     place = LogPlace(client, path, stream)
     if tail is not None:
-        data = place.go_to_end()
-        if data is not None and data.count(b"\n") > tail:
-            return last_lines(data.decode("utf-8", "replace"), tail)
+        end = place.go_to_end()
+        if end is not None and end.count("\n") > tail:
+            return last_lines(end + place.finish(), tail)
+        for size in _TAIL_SIZES:
+            text = place.last(size) if place.offset > size else ""
+            if text.count("\n") > tail:
+                return last_lines(text, tail)
         place = LogPlace(client, path, stream)
     text = place.read() + place.finish()
     return text if tail is None else last_lines(text, tail)
@@ -84,7 +93,12 @@ def last_lines(text: str, count: int) -> str:
     """Return the last ``count`` lines of ``text``."""
     if count <= 0:
         return ""
-    return "".join(text.splitlines(keepends=True)[-count:])
+    place = len(text) - text.endswith("\n")
+    for _ in range(count):
+        place = text.rfind("\n", 0, place)  # only this ends a line: progress bars go back with \r
+        if place < 0:
+            return text
+    return text[place + 1 :]
 
 
 class LogPlace:
@@ -99,7 +113,7 @@ class LogPlace:
         stream: ``all``, ``stdout`` or ``stderr``.
     """
 
-    __slots__ = ("_before", "_client", "_decoder", "_has_older", "_offset", "_stream", "path")
+    __slots__ = ("_before", "_client", "_decoder", "_has_older", "_offset", "_stream", "has_gap", "path")
 
     def __init__(self, client: RestClient, path: str, stream: str) -> None:
         import codecs
@@ -112,45 +126,62 @@ class LogPlace:
         """The last bytes before the offset."""
         self._has_older = False
         """Whether there was a part before the one that was read last."""
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.has_gap = False
+        """Whether bytes are missing before those that the last ``read`` gave: two parts were begun since."""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def read(self) -> str:
         """Return what was written since the last call; half a character is kept for the next one."""
+        self.has_gap = False
         uris = self._locations()
         if self._stream not in uris:
             return ""
-        older = b""
         data: bytes | None = None
         if self._has_older or self._older_name not in uris:
             data = self._news(uris[self._stream])
             if data is None:
                 uris = self._locations()  # a part that has become the older one since may be missing in it
         if data is None:
-            older = self._rest_of_older(uris)
-            self._offset, self._before = 0, b""
-            data = (self._slice(uris[self._stream], 0) if self._stream in uris else None) or b""
+            data = self._read_across(uris)
+        else:
+            self._go_to(self._offset + len(data), self._before + data)
         self._has_older = self._older_name in uris
-        self._go_to(self._offset + len(data), self._before + data)
-        return self._decoder.decode(older + data)
+        return self._decoder.decode(data)
 
-    def go_to_end(self) -> bytes | None:
+    def go_to_end(self) -> str | None:
         """Go on reading at the end; return what is before it (16 KiB), ``None`` if that cannot be told."""
         uris = self._locations(tail=True)
         self._has_older = self._older_name in uris
         if self._stream not in uris:
-            return b""
+            return ""
         response = self._client.read_log(uris[self._stream])
         data = bytes(response.body)
         total = response.headers.get("content-range", "").rpartition("/")[2]
         if response.status == 404:
-            return b""
+            return ""
         if response.status == 206 and total.isdigit():
             self._go_to(int(total), data)
-            return data
-        if response.status == 200:
+        elif response.status == 200:
             self._go_to(len(data), data)
-            return data
-        return None
+        else:
+            return None
+        return self._decoder.decode(data)
+
+    @property
+    def offset(self) -> int:
+        """How many bytes of the last part have been read or passed over."""
+        return self._offset
+
+    def last(self, size: int) -> str:
+        """Return the last bytes of the log; empty when they cannot be had alone."""
+        uri = self._locations().get(self._stream)
+        response = self._client.read_log(uri, start=-size) if uri else None
+        if response is None:
+            return ""
+        if response.status != 206:
+            response.close()
+            return ""
+        return bytes(response.body).decode("utf-8", "surrogateescape")
 
     def finish(self) -> str:
         """Return what is left when nothing will be added: the half of a character."""
@@ -171,13 +202,35 @@ class LogPlace:
             return None
         return data[len(self._before) :]
 
+    def _read_across(self, uris: dict[str, str]) -> bytes:
+        """Return what follows in the part before the last one, and the last one, which is new to us."""
+        result = self._rest_of_older(uris)
+        while True:
+            end, known = self._offset, self._before
+            last = (self._slice(uris[self._stream], 0) if self._stream in uris else None) or b""
+            self._go_to(len(last), last)
+            if not known or self._slice(uris[self._older_name], end - len(known)) == known:
+                return result + last
+            older = self._slice(uris[self._older_name], 0) or b""  # what was the last part a moment ago
+            self._go_to(len(older), older)
+            result += older
+
     def _rest_of_older(self, uris: dict[str, str]) -> bytes:
-        """Return what was not read of the part that was the last one before; a log cut short has none."""
-        if self._older_name not in uris:
-            return b""
-        data = self._slice(uris[self._older_name], self._offset)
-        # One that is shorter than what was read is yet another part, which nobody has read.
-        return data if data is not None else self._slice(uris[self._older_name], 0) or b""
+        """Go to the end of the part before the last one, and return what was not read of it; a log that was
+        cut short has none.
+        """
+        data: bytes | None = None
+        if self._older_name in uris:
+            data = self._news(uris[self._older_name])
+            if data is None:  # yet another part, which nobody has read
+                self.has_gap = True
+                self._go_to(0, b"")
+                data = self._slice(uris[self._older_name], 0)
+            data = data or b""
+            self._go_to(self._offset + len(data), self._before + data)
+            return data
+        self._go_to(0, b"")
+        return b""
 
     def _locations(self, *, tail: bool = False) -> dict[str, str]:
         if not self.path:

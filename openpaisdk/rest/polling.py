@@ -100,7 +100,7 @@ class PollingFollower:
             if exc.status != 404:  # what servers before 1.3 answer
                 raise
             for key, lane in self._lanes.items():
-                yield from _log_event(key, lane, lane.place.read())
+                yield from _log_news(key, lane)
         else:
             yield from self._task_news(detail, is_first=False)
         yield from self._remainders()
@@ -116,10 +116,11 @@ class PollingFollower:
                 if is_first and self._tail is not None:
                     yield from _log_event(key, lane, self._last_lines(lane))
             while lane.attempt < task["attempt"]:
-                yield from _log_event(key, lane, lane.place.read() + lane.place.finish())
+                yield from _log_news(key, lane)
+                yield from _log_event(key, lane, lane.place.finish())
                 lane = self._lanes[key] = self._lane(task, lane.attempt + 1)
                 yield {"type": "note", "text": f"attempt {lane.attempt} of {key[0]}-{key[1]} follows"}
-            yield from _log_event(key, lane, lane.place.read())
+            yield from _log_news(key, lane)
 
     def _lane(self, task: dict[str, Any], attempt: int) -> _Lane:
         path = task["path"]
@@ -128,8 +129,7 @@ class PollingFollower:
         return _Lane(attempt, LogPlace(self._client, path, self._stream))
 
     def _last_lines(self, lane: _Lane) -> str:
-        data = lane.place.go_to_end()
-        return last_lines((data or b"").decode("utf-8", "replace"), self._tail or 0)
+        return last_lines(lane.place.go_to_end() or "", self._tail or 0)
 
     def _remainders(self) -> Iterator[dict[str, Any]]:
         for key, lane in self._lanes.items():
@@ -144,6 +144,15 @@ class _Lane:
     def __init__(self, attempt: int, place: LogPlace) -> None:
         self.attempt = attempt
         self.place = place
+
+
+def _log_news(key: tuple[str, int], lane: _Lane) -> Iterator[dict[str, Any]]:
+    """Give what is new in a log, with a note before it if it does not follow on what was given last."""
+    text = lane.place.read()
+    if lane.place.has_gap:
+        text_before = f"a piece of the log of {key[0]}-{key[1]} is missing: it was written too fast"
+        yield {"type": "note", "text": text_before}
+    yield from _log_event(key, lane, text)
 
 
 def _log_event(key: tuple[str, int], lane: _Lane, text: str) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.benchmarks.timing import Row
 from tests.hadoop.cluster import Hadoop
 
 BYTES = int(os.environ.get("BENCH_BYTES", "1073741824"))
@@ -26,7 +27,6 @@ RUNS = 3
 ROOT = str(Path(__file__).parents[2])
 HDFSCLI = str(Path(sys.executable).with_name("hdfscli"))
 FOLDER = "/user/bench"
-Row = tuple[str, str, str, str]
 
 OURS = """
 import sys

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 # A shell at work often sets these; they change what a start of Python costs.
 DISTURBING = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONPATH")
 
+Row = tuple[str, str, str, str]
+"""A line of the table: what is measured, what came out, the reach, the stretch."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -73,3 +76,15 @@ def compare_processes(
     return compare(
         lambda: time_process(command, environment), lambda: time_process(baseline, environment), runs=runs
     )
+
+
+def spread(values: Sequence[float], scale: float = 1.0, digits: int = 0) -> str:
+    """Return the median and, in brackets, the least and the most."""
+    middle, least, most = statistics.median(values), min(values), max(values)
+    return f"{middle * scale:.{digits}f} [{least * scale:.{digits}f}-{most * scale:.{digits}f}]"
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the value that so many percent of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

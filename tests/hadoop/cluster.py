@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -90,6 +91,7 @@ class Hadoop:
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",
             "dfs.namenode.safemode.extension": 0,
             "dfs.namenode.safemode.min.datanodes": 1,
+            "dfs.namenode.safemode.threshold-pct": 1.0,  # of few blocks the usual 0.999 are none
             "dfs.datanode.hostname": self.host,
             **self._properties,
         }
@@ -152,11 +154,15 @@ class Hadoop:
 
     def wait_until_ready(self) -> None:
         """Wait until all running data nodes are known, and safe mode is over."""
-        wanted = sum(daemon.is_running for daemon in self.data_nodes)
+        running = [daemon for daemon in self.data_nodes if daemon.is_running]
 
         def ready() -> bool:
             state = self.state()
-            return state.get("NumLiveDataNodes") == wanted and state.get("FSState") == "Operational"
+            return (
+                state.get("FSState") == "Operational"
+                and state.get("NumLiveDataNodes", 0) >= len(running)
+                and all(self._is_registered(daemon) for daemon in running)
+            )
 
         self.wait_until(ready)
 
@@ -179,9 +185,17 @@ class Hadoop:
 
     def state(self) -> dict[str, Any]:
         """Return what the name node publishes of the file system; empty when it does not answer."""
-        query = {"qry": "Hadoop:service=NameNode,name=FSNamesystemState"}
+        return self._published(self.name_node, "service=NameNode,name=FSNamesystemState")
+
+    def _is_registered(self, data_node: Daemon) -> bool:
+        """Tell whether a data node serves; after a restart the name node takes it for live all along."""
+        actors = self._published(data_node, "service=DataNode,name=DataNodeInfo").get("BPServiceActorInfo")
+        return bool(actors) and all(actor["ActorState"] == "RUNNING" for actor in json.loads(actors))
+
+    def _published(self, daemon: Daemon, bean: str) -> dict[str, Any]:
+        address = f"http://{self.host}:{daemon.http_port}/jmx"
         try:
-            beans = self.session.get(f"{self.uri}/jmx", params=query, timeout=10).json()["beans"]
+            beans = self.session.get(address, params={"qry": f"Hadoop:{bean}"}, timeout=10).json()["beans"]
         except requests.RequestException:
             return {}
         return beans[0] if beans else {}

@@ -81,6 +81,13 @@ class Kdc:
             self.run("kadmin.local", "-r", REALM, "-q", f"ktadd -k {keytab} {principal}")
         return keytab
 
+    def login(self, user: str) -> dict[str, str]:
+        """Return the variables with which a program logs in as a user by itself."""
+        keytab = self.folder / f"{user}.keytab"
+        if not keytab.exists():
+            self.keytab(user, user)
+        return self.client_environment(keytab)
+
     def client_environment(self, keytab: Path) -> dict[str, str]:
         """Return the variables with which a program logs in by itself."""
         return {
@@ -156,15 +163,18 @@ class KerberosHadoop(Hadoop):
 
     def call(self, method: str, op: str, path: str, **values: object) -> Any:
         """Send an operation to the name node as the superuser; refusals raise."""
-        return self._call_as(self._keytab, method, op, path, values)
+        return self._call(self.kdc.client_environment(self._keytab), method, op, path, values)
+
+    def call_as(self, user: str, method: str, op: str, path: str, **values: object) -> Any:
+        """Send an operation to the name node as a user; refusals raise."""
+        return self._call(self.kdc.login(user), method, op, path, values)
 
     def delegation_token(self, user: str) -> str:
         """Return a token with which a client needs no ticket."""
-        keytab = self.kdc.keytab(user, user)
-        return str(self._call_as(keytab, "GET", "GETDELEGATIONTOKEN", "/", {})["Token"]["urlString"])
+        return str(self.call_as(user, "GET", "GETDELEGATIONTOKEN", "/")["Token"]["urlString"])
 
-    def _call_as(self, keytab: Path, method: str, op: str, path: str, values: dict[str, object]) -> Any:
+    def _call(self, login: dict[str, str], method: str, op: str, path: str, values: dict[str, object]) -> Any:
         address = f"{self.uri}/webhdfs/v1{quote(path)}?{urlencode({'op': op, **values})}"
         command = ["curl", "-s", "-S", "--fail-with-body", "--negotiate", "-u", ":", "-X", method, address]
-        text = self.kdc.run(*command, **self.kdc.client_environment(keytab))
+        text = self.kdc.run(*command, **login)
         return json.loads(text) if text else None

@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from openpaisdk.local.home import LocalHome
 from tests.hadoop.fixtures import hadoop, hadoop_ha, hadoop_jars, hadoop_kerberos, kdc, make_hadoop
 
 __all__ = ["hadoop", "hadoop_ha", "hadoop_jars", "hadoop_kerberos", "kdc", "make_hadoop"]
@@ -91,10 +92,17 @@ class LocalServer:
         return self.process.wait(JOB_TIMEOUT_S)
 
 
-def start_local_server(home: Path, *options: str) -> LocalServer:
-    """Start a server process and return it when it answers, or has said why it does not."""
+def start_local_server(home: Path, *options: str, inside: Sequence[str] = ()) -> LocalServer:
+    """Start a server process and return it when it answers, or has said why it does not.
+
+    Args:
+        home: The folder of the cluster.
+        options: Words for the server.
+        inside: A command that runs the command behind it, elsewhere.
+    """
     reader, writer = os.pipe()
     command = [
+        *inside,
         sys.executable,
         "-m",
         "openpaisdk.local",
@@ -115,12 +123,19 @@ def start_local_server(home: Path, *options: str) -> LocalServer:
 
 
 @pytest.fixture
+def home(tmp_path: Path) -> LocalHome:
+    home = LocalHome(str(tmp_path / "local"))
+    home.make()
+    return home
+
+
+@pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[..., LocalServer]]:
     """Start servers, by default in a home of this test; those that still run are ended with it."""
     servers: list[LocalServer] = []
 
-    def start(*options: str, home: Path | None = None) -> LocalServer:
-        server = start_local_server(home or tmp_path / "local", *options)
+    def start(*options: str, home: Path | None = None, inside: Sequence[str] = ()) -> LocalServer:
+        server = start_local_server(home or tmp_path / "local", *options, inside=inside)
         servers.append(server)
         return server
 

@@ -155,3 +155,15 @@ def test_what_the_server_was_told_is_kept_for_the_next_start(start_server):
     status = second.get("/local/v1/status").json()
     assert status["resources"]["cpu"] == 3
     assert second.get("/api/v2/virtual-clusters/team").json()["resourcesTotal"]["memory"] == 512
+
+
+def test_what_no_server_can_start_with_is_not_kept(start_server):
+    failed = start_server("--cpu", "2", "--vc", "team=9:0:512m")
+    assert "more together than this machine: 9 CPU (there are 2)" in failed.ready["error"]
+    assert "uri" in start_server().ready
+
+
+def test_declared_shares_can_be_taken_back(start_server):
+    start_server("--vc", "team=1:0:512m").stop()
+    server = start_server("--vc", "")
+    assert list(server.get("/api/v2/virtual-clusters").json()) == ["default"]

@@ -116,6 +116,28 @@ if not os.path.exists({str(once)!r}):
     assert embedded.ensure_running(home=str(tmp_path))["port"] == 5
 
 
+def test_a_server_whose_end_another_thread_was_told_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = tmp_path / "killed"
+    program = f"""
+import os, signal
+if not os.path.exists({str(once)!r}):
+    open({str(once)!r}, "w").close()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    start_with(monkeypatch, tmp_path, program + SERVER)
+    real_wait = os.waitpid
+
+    def reaped_already(pid: int, options: int) -> tuple[int, int]:
+        if options == 0:
+            real_wait(pid, 0)  # by the other thread
+        return real_wait(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", reaped_already)
+    assert embedded.ensure_running(home=str(tmp_path))["port"] == 5
+
+
 def test_a_server_that_is_killed_at_each_start_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

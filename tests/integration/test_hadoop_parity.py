@@ -182,7 +182,10 @@ def test_looking_is_answered_alike(
 
 
 CHANGES = [
-    *(request("PUT", "MKDIRS", path) for path in ("/new", "/deep/er", "/d", "/f", "/f/x", "")),
+    *(
+        request("PUT", "MKDIRS", path)
+        for path in ("/new", "/deep/er", "/d", "/f", "/f/x", "", f"/{'n' * 256}")
+    ),
     *(request("PUT", "MKDIRS", "/new", permission=mode) for mode in ("700", "9", "1777", "x", "")),
     *(
         request("PUT", "RENAME", path, destination=f"{{folder}}{destination}")

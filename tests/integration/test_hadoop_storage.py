@@ -157,6 +157,40 @@ def test_who_has_no_token_is_not_let_in(hadoop_kerberos: KerberosHadoop) -> None
         HdfsStorage(hadoop_kerberos.uri, user="hdfs").list("/")
 
 
+@pytest.fixture
+def ticket(hadoop_kerberos: KerberosHadoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets this process log in as alice by itself."""
+    pytest.importorskip("requests_kerberos", reason="the extra 'kerberos' is not installed")
+    for name, value in hadoop_kerberos.kdc.login("alice").items():
+        monkeypatch.setenv(name, value)
+    hadoop_kerberos.make_folder("/user/alice", owner="alice")
+
+
+@pytest.mark.usefixtures("ticket")
+def test_a_ticket_lets_in_and_many_threads_share_it(hadoop_kerberos: KerberosHadoop, tmp_path: Path) -> None:
+    storage = HdfsStorage(hadoop_kerberos.uri, kerberos=True)
+    (tmp_path / "tree").mkdir()
+    for number in range(20):
+        (tmp_path / "tree" / str(number)).write_text(str(number))
+    storage.upload(str(tmp_path / "tree"), "/user/alice/by-ticket", overwrite=True)
+    storage.download("/user/alice/by-ticket", str(tmp_path / "back"))
+    assert {path.name: path.read_text() for path in (tmp_path / "back").iterdir()} == {
+        str(number): str(number) for number in range(20)
+    }
+    with pytest.raises(StoragePermissionError):
+        storage.mkdir("/not-hers")
+
+
+def test_a_token_that_was_cancelled_lets_nobody_in(hadoop_kerberos: KerberosHadoop) -> None:
+    token = hadoop_kerberos.delegation_token("alice")
+    storage = HdfsStorage(hadoop_kerberos.uri, token=Secret(token))
+    assert storage.exists("/user")
+    hadoop_kerberos.call_as("alice", "PUT", "CANCELDELEGATIONTOKEN", "/", token=token)
+    with pytest.raises(StoragePermissionError) as caught:
+        storage.exists("/user")
+    assert token not in str(caught.value)
+
+
 def test_files_outlive_the_active_name_node(hadoop_ha: PairOfNameNodes, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content")
     hadoop_ha.make_folder("/user/alice", owner="alice")

@@ -145,6 +145,27 @@ def test_javascript_looks_at_the_cluster(javascript, server):
 
 
 @needs_npm
+def test_javascript_manages_users_and_groups(javascript):
+    for name in ("createUser", "updateUser", "updateUserSelf", "createGroup", "updateGroup", "deleteGroup"):
+        assert given(javascript, name)["message"]
+    for name in ("addToGroup", "removeFromGroup", "setGroups", "deleteUser"):
+        assert given(javascript, name)["message"]
+    assert javascript["createUserAgain"]["error"] == "ConflictUserError"
+    assert given(javascript, "userUpdated")["email"] == "new@example.com"
+    assert given(javascript, "hersSeesOurs")["name"] == "javascript-done"
+    for name in ("hersStopsOurs", "hersManages", "hersNodes"):
+        assert javascript[name]["error"] == "ForbiddenUserError"
+    assert given(javascript, "group")["description"] == "x"
+    assert "javascript_team" in [group["groupname"] for group in given(javascript, "groups")]
+    assert [member["username"] for member in given(javascript, "members")] == ["javascript-carol"]
+    assert set(given(javascript, "userInGroups")["grouplist"]) == {"default", "javascript_team"}
+    assert javascript["groupThatIsNot"]["code"] == "NoGroupError"
+    assert javascript["deletedLists"]["error"] == "UnauthorizedUserError"
+    for name in ("nodes", "pods"):
+        assert isinstance(given(javascript, name)["items"], list)
+
+
+@needs_npm
 def test_javascript_logs_in_and_out(javascript, server):
     assert given(javascript, "token")
     login = given(javascript, "login")

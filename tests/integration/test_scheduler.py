@@ -3,30 +3,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from openpaisdk.errors import JobExistsError
 from openpaisdk.local.home import LocalHome
-from openpaisdk.local.jobs.executors.process import ProcessExecutor
 from openpaisdk.local.jobs.scheduler import Scheduler, TooLargeError
-from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.jobs.watch import PORTABLE_VARIABLE
-from openpaisdk.local.records import JobRecord, JobState, Machine
-from openpaisdk.spec.codec import job_spec_from_document
-from openpaisdk.spec.model import JobSpec
+from openpaisdk.local.records import JobState
+from tests.integration.scheduling import USER, cluster, end_of, job, log_of, role, run, until
 
 pytestmark = pytest.mark.integration
-USER = "alice"
 
 
 @pytest.fixture(params=["fast", "portable"], autouse=True)
@@ -34,73 +25,6 @@ def platform_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Every test runs with Linux's fast paths and without them."""
     if request.param == "portable":
         monkeypatch.setenv(PORTABLE_VARIABLE, "1")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> LocalHome:
-    home = LocalHome(str(tmp_path / "local"))
-    home.make()
-    return home
-
-
-def role(commands: list[str], instances: int = 1, **fields: Any) -> dict[str, Any]:
-    resources = {"cpu": 1, "memoryMB": 10, "gpu": 0, **fields.pop("resources", {})}
-    return {
-        "instances": instances,
-        "dockerImage": "img",
-        "resourcePerInstance": resources,
-        "commands": commands,
-        **fields,
-    }
-
-
-def job(name: str, *commands: str, roles: dict[str, Any] | None = None, **fields: Any) -> JobSpec:
-    return job_spec_from_document(
-        {
-            "protocolVersion": 2,
-            "name": name,
-            "type": "job",
-            "prerequisites": [{"type": "dockerimage", "name": "img", "uri": "python:3.11"}],
-            "taskRoles": roles or {"main": role(list(commands))},
-            **fields,
-        }
-    )
-
-
-@asynccontextmanager
-async def cluster(home: LocalHome, mode: str = "kill", **machine: Any) -> AsyncIterator[Scheduler]:
-    loop = asyncio.get_running_loop()
-    what = Machine(**{"cpu": 2, "memory_mb": 1000, **machine})
-    scheduler = Scheduler(home, JobStore(home.database), ProcessExecutor(home, loop), what)
-    await scheduler.start()
-    try:
-        yield scheduler
-    finally:
-        await scheduler.close(mode)
-
-
-async def end_of(scheduler: Scheduler, name: str) -> JobRecord:
-    [record] = await scheduler.wait([(USER, name)], timeout_s=30)
-    assert record.state.is_final, f"{name} is still {record.state}"
-    return record
-
-
-def log_of(scheduler: Scheduler, record: JobRecord, name: str = "stdout", index: int = 0) -> str:
-    task = scheduler.tasks(record, record.attempt_id or 0)[index]
-    log = scheduler.log(task)
-    assert log is not None
-    return log.read(name, 0, 100_000).decode()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        await asyncio.sleep(0.01)
-
-
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(scenario())  # type: ignore[arg-type]
 
 
 def test_a_job_runs_and_its_output_is_kept(home: LocalHome) -> None:
@@ -320,7 +244,8 @@ def test_declared_outputs_and_the_output_folder_are_stored_also_on_failure(home:
             stored = Path(home.storage) / "user/alice/jobs/j/output"
             found = {str(path.relative_to(stored)) for path in stored.rglob("*") if path.is_file()}
             assert found == {"model.txt", "d/a.log", "o", ".hidden"}
-            assert [event.message for event in scheduler.events(record)] == ["output 'missing' is not there"]
+            complaints = [one for one in scheduler.events(record) if one.reason == "OutputNotStored"]
+            assert [event.message for event in complaints] == ["output 'missing' is not there"]
 
     run(scenario)
 

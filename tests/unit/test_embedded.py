@@ -41,9 +41,13 @@ def test_the_server_file_is_read(tmp_path: Path) -> None:
     assert embedded.read_server_file(str(tmp_path)) == server
 
 
-def test_a_damaged_server_file_is_an_error(tmp_path: Path) -> None:
+def test_a_damaged_server_file_counts_as_none_and_one_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     write(tmp_path)
-    (tmp_path / "local" / "server.json").write_text("{")
+    file = tmp_path / "local" / "server.json"
+    file.write_text("{")
+    assert embedded.read_server_file(str(tmp_path)) is None
+    file.unlink()
+    file.mkdir()
     with pytest.raises(ConfigError):
         embedded.read_server_file(str(tmp_path))
 

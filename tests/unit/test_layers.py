@@ -124,6 +124,7 @@ def test_the_check_sees_upward_and_sideways_imports(module, source, wrong):
 
 LOCAL_LAYERS = {
     "home": 0,
+    "databases": 0,
     "records": 0,
     "hardware": 0,
     "removal": 0,

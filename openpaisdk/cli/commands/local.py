@@ -227,14 +227,15 @@ def _consents(context: Context, folder: str) -> bool:
 
 
 def _end_everything(context: Context) -> None:
-    """End the server and every task, also tasks that an earlier stop left running."""
+    """End the server and every task, also those that an earlier stop left running or no database knows."""
     try:
         embedded.ensure_running()
         stop_local("kill")
     except OpenPaiError as exc:
         if embedded.answers(embedded.read_server_file()):
             raise
-        context.warn(f"tasks that still run are not ended: {exc.message}")
+        context.warn(f"tasks are ended without a server: {exc.message}")
+    embedded.end_left_tasks()
 
 
 def _require_same(given: dict[str, Any]) -> None:

@@ -103,14 +103,15 @@ class Authenticator:
 
 
 class Permits:
-    """Signs small values that are good for a while; the key lives as long as the process."""
+    """Signs small values that are good for a while; the key lives as long as the process, so a clock
+    that nobody sets tells how long."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
     def sign(self, value: Any, *, lifetime_s: float) -> str:
         """Return ``value`` (anything of JSON) as a text that nobody else can make."""
-        content = json.dumps([value, int(time.time() + lifetime_s)], separators=(",", ":")).encode()
+        content = json.dumps([value, time.monotonic() + lifetime_s], separators=(",", ":")).encode()
         mark = hmac.digest(self._key, content, "sha256")[:16]
         return base64.urlsafe_b64encode(mark + content).rstrip(b"=").decode()
 
@@ -124,4 +125,4 @@ class Permits:
         if not hmac.compare_digest(mark, hmac.digest(self._key, content, "sha256")[:16]):
             return None
         value, expires_s = json.loads(content)
-        return value if time.time() < expires_s else None
+        return value if time.monotonic() < expires_s else None

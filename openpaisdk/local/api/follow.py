@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ from openpaisdk.local.services import Services
 from openpaisdk.spec.names import convert_role_name
 
 if TYPE_CHECKING:
-    from openpaisdk.local.jobs.logs import TaskLog
     from openpaisdk.local.jobs.scheduler import JobWatch, Scheduler
 
 STREAMS = ("all", "stdout", "stderr")
@@ -75,7 +74,7 @@ class Follower:
         self._wake = asyncio.Event()
         self._job_changed = True
         self._stopped = False
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._stop_listening: list[Callable[[], None]] = []
 
     def stop(self) -> None:
         """End the events early; nobody takes them any more."""
@@ -88,9 +87,9 @@ class Follower:
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the events as lines of JSON."""
         with self._scheduler.watch(self._job) as watch:
-            self._start_pump(self._pump_job(watch))
+            pump = asyncio.ensure_future(self._pump_job(watch))
             try:
-                places = self._begin()
+                places = await self._begin()
                 if self._tells_places:
                     yield _line(places.event())
                 if self._is_new:
@@ -107,41 +106,30 @@ class Follower:
                         return
                     await self._wake.wait()
             finally:
-                for pump in self._pumps:
-                    pump.cancel()
+                pump.cancel()
+                for stop_listening in self._stop_listening:
+                    stop_listening()
 
     # --- being woken ---------------------------------------------------------------------------
-    def _start_pump(self, pump: Any) -> None:
-        task = asyncio.ensure_future(pump)
-        self._pumps.add(task)
-        task.add_done_callback(self._pumps.discard)
-
     async def _pump_job(self, watch: JobWatch) -> None:
         while True:
             await watch.changed(None)
             self._job_changed = True
             self._wake.set()
 
-    async def _pump_log(self, log: TaskLog) -> None:
-        async with log.follow(self._stream) as watch:
-            self._wake.set()  # for what was written between the first look and now
-            while not log.ended:
-                await watch.changed(None)
-                self._wake.set()
-
     # --- where to begin ------------------------------------------------------------------------
-    def _begin(self) -> Places:
+    async def _begin(self) -> Places:
         if self._places is None:
-            self._places = Places() if self._tail is None else self._places_of_tail(self._tail)
+            self._places = Places() if self._tail is None else await self._places_of_tail(self._tail)
         self._attempt_id = self._places.job_attempt
         return self._places
 
-    def _places_of_tail(self, lines: int) -> Places:
+    async def _places_of_tail(self, lines: int) -> Places:
         """Return where the last lines of the newest attempts begin; what begins later is sent whole."""
         places = Places(self._job.attempt_id or 0)
         for newest in self._wanted_tasks(places.job_attempt):
             log = self._scheduler.log(newest)
-            position = tail_position(log, self._stream, lines) if log is not None else 0
+            position = await tail_position(log, self._stream, lines) if log is not None else 0
             places.of_tasks[newest.key] = newest.attempt_id, position
         return places
 
@@ -195,7 +183,7 @@ class Follower:
             lane.stream = LogStream(
                 log, self._stream, task, lane.position_in(task), tells_end=self._tells_places
             )
-            self._start_pump(self._pump_log(log))
+            self._stop_listening.append(log.listen(self._wake.set))
         piece = lane.stream.next_piece()
         if piece is not None:
             yield piece

@@ -8,6 +8,7 @@ browser send, but for a link to a page of ours that somebody follows. There are 
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import MutableMapping
@@ -16,6 +17,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from openpaisdk.errors import OpenPaiError
 from openpaisdk.local.api_error import ApiError
 from openpaisdk.local.routing import to_json
 
@@ -26,6 +28,7 @@ GATEWAY_PREFIX = "/rest-server/api"
 _OUR_SITES = (b"same-origin", b"none")
 """Values of ``Sec-Fetch-Site``: our own pages, and what the user does; another port is ``same-site``."""
 _TOKEN_LENGTH_MIN = 64
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _RATE_LIMIT = 1_000_000
 """Shown to clients that read the headers; nobody is ever refused for asking too often."""
 
@@ -92,13 +95,12 @@ class Gate:
             await self._application(scope, receive, send_with_headers)
         except ApiError as refusal:
             await _send_json(send_with_headers, refusal.status, to_json(refusal.body()))
-        except Exception:  # whatever goes wrong in one request must not end the server
+        except Exception as exc:  # whatever goes wrong in one request must not end the server
             _log.exception("a request failed: %s %s", scope["method"], _loggable(scope["path"]))
             if started:
                 raise
-            await _send_json(
-                send_with_headers, 500, to_json({"code": "UnknownError", "message": "internal error"})
-            )
+            body = {"code": "UnknownError", "message": _reason(exc)}
+            await _send_json(send_with_headers, 500, to_json(body))
 
     def _check_sender(self, scope: Scope) -> None:
         host = origin = site = mode = None
@@ -123,6 +125,15 @@ class Gate:
 def _loggable(path: str) -> str:
     """Return a path without what may be a token; one is part of the address that revokes it."""
     return "/".join(part if len(part) < _TOKEN_LENGTH_MIN else "…" for part in path.split("/"))
+
+
+def _reason(exc: Exception) -> str:
+    """Return what the user can do something about, such as a full disk; of all else, the log has it."""
+    if isinstance(exc, OpenPaiError):
+        return f"{exc.message} ({exc.hint})" if exc.hint else exc.message
+    if isinstance(exc, OSError) and exc.errno in _DISK_ERRORS:
+        return f"the disk of the embedded cluster cannot be written: {exc.strerror}"
+    return "internal error"
 
 
 async def _send_json(send: Send, status: int, body: bytes) -> None:

@@ -22,6 +22,7 @@ from openpaisdk.local.records import (
     AttemptRecord,
     EventRecord,
     JobRecord,
+    JobRow,
     Outcome,
     SubState,
     TaskRecord,
@@ -52,7 +53,7 @@ def log_path(framework: str, task: TaskRecord) -> str:
 
 
 # --- lists -------------------------------------------------------------------------------------
-def job_list(jobs: Iterable[JobRecord], total_count: int | None = None) -> bytes:
+def job_list(jobs: Iterable[JobRow], total_count: int | None = None) -> bytes:
     """Return the body of a list of jobs, wrapped when the total is asked for (rest-api-v2 §5.2)."""
     now_ms = int(time.time() * 1000)
     rows = f"[{','.join([_job_row(job, now_ms) for job in jobs])}]"
@@ -65,30 +66,39 @@ def _number(value: int | None) -> int | str:
     return "null" if value is None else value
 
 
-def _job_row(job: JobRecord, now_ms: int) -> str:
-    retries = job.retries
-    counted = job.counted_retries
-    tags = f"[{','.join(map(quote, job.tags))}]" if job.tags else "[]"
-    outcome = job.outcome
+def _job_row(job: JobRow, now_ms: int) -> str:
+    user, name, counted, code, priority = (
+        job.user,
+        job.name,
+        job.counted_retries,
+        job.exit_code,
+        job.priority,
+    )
+    retries = job.attempt_id or 0
+    tags = ",".join(map(quote, job.tags.split(","))) if job.tags else ""
+    delay = None if job.retry_at_ms is None else _delay_s(job.sub_state, job.retry_at_ms, now_ms)
     return (
-        f'{{"debugId":"{framework_id(job.framework)}","name":{quote(job.name)},"username":{quote(job.user)},'
-        f'"state":"{job.state.value}","subState":"{job.sub_state.value}",'
-        f'"executionType":"{"STOP" if job.stop_requested else "START"}","tags":{tags},"retries":{retries},'
+        f'{{"debugId":"{framework_id(f"{user}~{name}")}","name":{quote(name)},"username":{quote(user)},'
+        f'"state":"{job.state}","subState":"{job.sub_state}",'
+        f'"executionType":"{"STOP" if job.stop_requested else "START"}","tags":[{tags}],"retries":{retries},'
         f'"retryDetails":{{"user":{counted},"platform":{retries - counted},"resource":0}},'
-        f'"retryDelayTime":{_number(_retry_delay_s(job, now_ms))},"submissionTime":{job.submitted_ms},'
+        f'"retryDelayTime":{_number(delay)},"submissionTime":{job.submitted_ms},'
         f'"createdTime":{_number(job.created_ms)},"launchedTime":{_number(job.launched_ms)},'
-        f'"completedTime":{_number(job.completed_ms)},'
-        f'"appExitCode":{"null" if outcome is None else outcome.exit_code},'
+        f'"completedTime":{_number(job.completed_ms)},"appExitCode":{_number(code)},'
         f'"virtualCluster":{quote(job.virtual_cluster)},"totalGpuNumber":{job.total_gpu},'
         f'"totalTaskNumber":{job.total_tasks},"totalTaskRoleNumber":{job.total_roles},'
-        f'"jobPriority":{"null" if job.priority is None else quote(job.priority)}}}'
+        f'"jobPriority":{"null" if priority is None else quote(priority)}}}'
     )
 
 
 def _retry_delay_s(job: JobRecord, now_ms: int) -> int | None:
-    if job.retry_at_ms is None or job.sub_state is not SubState.ATTEMPT_COMPLETED:
+    return None if job.retry_at_ms is None else _delay_s(job.sub_state, job.retry_at_ms, now_ms)
+
+
+def _delay_s(sub_state: str, retry_at_ms: int, now_ms: int) -> int | None:
+    if sub_state != SubState.ATTEMPT_COMPLETED:
         return None
-    return max(0, math.ceil((job.retry_at_ms - now_ms) / 1000))
+    return max(0, math.ceil((retry_at_ms - now_ms) / 1000))
 
 
 # --- one job -----------------------------------------------------------------------------------
@@ -325,6 +335,7 @@ def event_list(job: JobRecord, events: Sequence[EventRecord]) -> dict[str, Any]:
 
 def _event(framework: str, event: EventRecord) -> dict[str, Any]:
     moment = iso_moment(event.at_ms)
+    last_moment = iso_moment(int(time.time() * 1000)) if event.until_now else moment
     of_task = event.role is not None
     return {
         "uid": stable_uid(
@@ -339,7 +350,7 @@ def _event(framework: str, event: EventRecord) -> dict[str, Any]:
         "reason": event.reason,
         "message": event.message,
         "firstTimestamp": moment,
-        "lastTimestamp": moment,
+        "lastTimestamp": last_moment,
         "count": 1,
         "sourceComponent": None,
         "sourceHost": None,

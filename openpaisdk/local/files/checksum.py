@@ -8,6 +8,7 @@ another package. A client reads from the answer which one it is.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import sys
@@ -71,14 +72,14 @@ class Checksums:
     def __init__(self) -> None:
         self._known: dict[tuple[int, ...], dict[str, object]] = {}
 
-    def of(self, descriptor: int) -> dict[str, object]:
+    async def of(self, descriptor: int) -> dict[str, object]:
         """Return the ``FileChecksum`` of an open file, and close it."""
         try:
             found = os.fstat(descriptor)
             key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             checksum = self._known.get(key)
             if checksum is None:
-                checksum = file_checksum(descriptor)
+                checksum = await asyncio.to_thread(file_checksum, descriptor)
                 # A change within the clock's tick would not be seen; what is older is kept.
                 if time.time_ns() - found.st_ctime_ns > _SETTLED_NS and os.fstat(descriptor) == found:
                     self._keep(key, checksum)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from weakref import WeakValueDictionary
 
 from starlette.responses import Response
 
@@ -23,16 +24,16 @@ class FileLocks:
     """Lets one request after the other change a file."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, asyncio.Lock] = {}
+        # A lock is there as long as a request holds it or waits for it.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @contextlib.asynccontextmanager
-    async def held(self, path: str) -> AsyncIterator[None]:
-        """Hold the lock of a path."""
-        lock = self._locks.setdefault(path, asyncio.Lock())
-        async with lock:
+    async def held(self, *paths: str) -> AsyncIterator[None]:
+        """Hold the locks of paths, taken in one order by everybody."""
+        async with contextlib.AsyncExitStack() as stack:
+            for path in sorted(set(paths)):
+                await stack.enter_async_context(self._locks.setdefault(path, asyncio.Lock()))
             yield
-        if not lock.locked():
-            self._locks.pop(path, None)
 
 
 class Edits:
@@ -122,6 +123,6 @@ class Edits:
 
     async def _concat(self, call: Call) -> Response:
         sources = [call.other_path("sources", source) for source in call.text("sources").split(",")]
-        async with self._locks.held(call.path):
+        async with self._locks.held(call.path, *sources):
             await asyncio.to_thread(concat, self._tree, call.path, sources)
         return Response(status_code=200)

@@ -91,7 +91,7 @@ class Reports:
         if call.flag("noredirect"):
             self._tree.check_file(call.path)
             return JsonReply({"Location": call.data_uri()})
-        checksum = await asyncio.to_thread(self._checksums.of, self._tree.open_file(call.path))
+        checksum = await self._checksums.of(self._tree.open_file(call.path))
         return JsonReply({"FileChecksum": checksum})
 
     async def _block_locations(self, call: Call) -> Response:

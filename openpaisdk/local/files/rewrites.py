@@ -9,6 +9,7 @@ import shutil
 import stat
 
 from openpaisdk.local.files.hdfs_errors import RemoteError
+from openpaisdk.local.files.room import Room
 from openpaisdk.local.files.storage_tree import StorageTree
 
 
@@ -83,8 +84,10 @@ def concat(tree: StorageTree, path: str, sources: list[str]) -> None:
     aside = tree.aside()
     try:
         with open(aside, "xb") as target:
+            room = Room(target.fileno())
             for part in (path, *sources):
                 with open(tree.open_file(part), "rb") as source:
+                    room.take(os.fstat(source.fileno()).st_size)
                     shutil.copyfileobj(source, target, 1024**2)
         tree.put_into_place(aside, path, overwrite=True, mode=stat.S_IMODE(tree.stat(path).st_mode))
     finally:

@@ -24,9 +24,10 @@ from openpaisdk.local.files.edits import Edits, FileLocks
 from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error, not_found
 from openpaisdk.local.files.refusals import refusal
 from openpaisdk.local.files.reports import Reports
+from openpaisdk.local.files.room import Room
 from openpaisdk.local.files.storage_tree import StorageTree, clean_path
 from openpaisdk.local.removal import delete_tree
-from openpaisdk.local.routing import JsonReply
+from openpaisdk.local.routing import JsonReply, declared_length
 from openpaisdk.local.services import Services
 
 WEBHDFS_PREFIX = "/webhdfs/v1"
@@ -161,8 +162,11 @@ class WebHdfs:
         """Write a body aside and return its place; nothing is left when it does not come whole."""
         aside = self._tree.aside()
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        room = Room(descriptor)
         try:
+            room.take(declared_length(request))
             async for piece in request.stream():
+                room.take(len(piece))
                 _write_all(descriptor, piece)
         except BaseException as exc:
             _delete_file(aside)

@@ -108,7 +108,15 @@ class Launcher:
             write_private(files.token, token)
             environment[TOKEN_FILE_VARIABLE] = files.token
         entry = _RUNTIME_SCRIPT if _RUNTIME_SCRIPT in scripts else USER_SCRIPT
-        return Launch(pod_uid=task.pod_uid, scripts=scripts, entry=entry, environment=environment)
+        resources = job.role(task.key).resources
+        return Launch(
+            pod_uid=task.pod_uid,
+            scripts=scripts,
+            entry=entry,
+            environment=environment,
+            memory_mb=resources.memory_mb,
+            cpus=resources.cpu,
+        )
 
     def _platform_environment(self, job: LiveJob, task: TaskRecord, files: TaskFiles) -> dict[str, str]:
         attempt_uid = job.attempt.uid if job.attempt else ""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 import random
 import time
@@ -18,7 +20,7 @@ from openpaisdk.errors import OpenPaiError, SpecError
 from openpaisdk.local.home import LocalHome, TaskFiles
 from openpaisdk.local.jobs.admission import Pool, Request
 from openpaisdk.local.jobs.allocation import Allocator, Victim
-from openpaisdk.local.jobs.executors.process import ProcessExecutor
+from openpaisdk.local.jobs.executors.process import ProcessExecutor, write_private
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.live import LiveJob, RunningTask
 from openpaisdk.local.jobs.logs import TaskLog
@@ -43,7 +45,13 @@ from openpaisdk.local.jobs.machine import (
     TaskKey,
     step,
 )
-from openpaisdk.local.jobs.outcomes import ended_outcome, outcome_of
+from openpaisdk.local.jobs.outcomes import (
+    ended_outcome,
+    excess_message,
+    memory_outcome,
+    outcome_of,
+    termination_message,
+)
 from openpaisdk.local.jobs.outputs import has_entries, has_outputs, store_outputs
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.jobs.waiting import WaitingJobs
@@ -64,11 +72,27 @@ from openpaisdk.spec.ports import task_ports
 
 WAIT_WORTH_TELLING_S = 1.0
 """A job that waited longer for resources has an event that says why."""
+_log = logging.getLogger("openpaisdk.local")
 GRACE_S = 10.0
 """How long the processes of a stopped task have between SIGTERM and SIGKILL."""
 IMAGE_NOTE = "is not used: the embedded cluster runs tasks as processes of this machine"
+SHM_NOTE = "is not held: /dev/shm is the machine's own, and what is in it counts as memory of the task"
 _PORT_CONFLICT_CODE = 253
 _START_FAILED_CODE = -310
+_PASSING_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EAGAIN,
+    errno.ENOMEM,
+)
+_SHORT_OF_CODE = -120
+_SHORT_OF_S = 5.0
+"""A task that finds the machine short of disk, processes or memory keeps its place so long, then its
+attempt is over with a transient code: accepted jobs outlast a full disk.
+"""
 _PLUGIN_FAILED_CODE = 1
 """What any other failure of a real cluster's init container comes to (runtime-environment §4)."""
 
@@ -175,8 +199,8 @@ class Lifecycle:
     # --- an attempt begins ---------------------------------------------------------------------
     def begin_attempt(self, live: LiveJob, attempt_id: int) -> None:
         """Make the rows of a new attempt of the job and of all its tasks."""
-        now = now_ms()
         record = live.record
+        now = moment_after(record.submitted_ms)
         live.attempt = AttemptRecord(
             job_id=record.id,
             attempt_id=attempt_id,
@@ -209,7 +233,7 @@ class Lifecycle:
             counted_retries=counted_retries,
             pod_uid=self._launcher.pod_uid(live.record, job_attempt_id, key, attempt_id),
             sub_state=SubState.CREATION_PENDING,
-            created_ms=now_ms(),
+            created_ms=moment_after(live.record.submitted_ms),
         )
         live.tasks[key] = task
         self._store.save_task(task)
@@ -223,6 +247,10 @@ class Lifecycle:
             task.ports = task_ports(
                 task.pod_uid, {label: max(0, count) for label, count in resources.ports.items()}
             )
+            if task.gpus:
+                self._store.save_task(task)
+        if any(task.gpus for task in tasks):
+            self._store.flush()  # which devices a task has cannot be computed again after a crash
         for task in tasks:
             self._start_task(live, task)
 
@@ -239,21 +267,34 @@ class Lifecycle:
         try:
             self._executor.make_folder(task.pod_uid)
             token = self.issue_token(live.record.user, self._launcher.job_folder(live))
-            note(files, f"image {live.role(task.key).docker_image_uri!r} {IMAGE_NOTE}")
+            self._note_start(live, task, files)
             task.pid = self._executor.start(self._launcher.launch(live, task, files, token))
         except SpecError as exc:
-            self.revoke_token(token)
+            self._forget_access(live, files, token)
             self._fail_start(live, task, _PLUGIN_FAILED_CODE, str(exc))
             return
         except (OSError, OpenPaiError) as exc:
-            self.revoke_token(token)
-            self._fail_start(live, task, _START_FAILED_CODE, f"the task could not be started: {exc}")
+            self._forget_access(live, files, token)
+            reason = f"the task could not be started: {exc}"
+            if getattr(exc, "errno", None) in _PASSING_ERRORS:
+                self._loop.call_later(_SHORT_OF_S, self._fail_start, live, task, _SHORT_OF_CODE, reason)
+            else:
+                self._fail_start(live, task, _START_FAILED_CODE, reason)
             return
-        task.launched_ms = now_ms()
+        task.launched_ms = moment_after(task.created_ms)
         task.sub_state = SubState.RUNNING
         self._store.save_task(task)
         self.mark_running(live, task.launched_ms)
         self.track(live, task, token)
+
+    def _note_start(self, live: LiveJob, task: TaskRecord, files: TaskFiles) -> None:
+        role = live.role(task.key)
+        lines = [f"image {role.docker_image_uri!r} {IMAGE_NOTE}"]
+        if role.resources.declared_shm_mb > 0:
+            lines.append(f"shmMB {role.resources.declared_shm_mb} {SHM_NOTE}")
+        note(files, *lines)
+        ports = ", ".join(f"{label} {number}" for label, numbers in task.ports.items() for number in numbers)
+        note(files, f"ports are free: {ports}", *lines, path=files.init_log)
 
     def mark_running(self, live: LiveJob, now: int) -> None:
         """Note that a task of the job runs."""
@@ -278,6 +319,8 @@ class Lifecycle:
         return running
 
     def _fail_start(self, live: LiveJob, task: TaskRecord, code: int, reason: str) -> None:
+        if live.secrets:
+            remove_scripts(self._home.task(task.pod_uid))
         self.pool.give_back(live.share, Request.of(live.role(task.key).resources), task.gpus)
         self.event(live, "Warning", "FailedStart", reason, task)
         task.outcome = Outcome(exit_code=code, diagnostics=reason)
@@ -299,6 +342,11 @@ class Lifecycle:
         """
         running = self.running[pod_uid]
         running.log.finish()
+        excess = self._executor.excess(pod_uid)
+        if excess is not None and running.ended_by is None:
+            running.ended_by = memory_outcome(code, excess)
+            note(running.files, f"[ERROR] OOMKilled: {excess_message(excess)}")
+            self.event(running.live, "Warning", "OOMKilled", excess_message(excess), running.record)
         names = running.live.output_names
         wanted = has_outputs(running.files.output, names)
         if wanted or has_entries(running.files.work):
@@ -314,15 +362,17 @@ class Lifecycle:
         files = running.files
         target = self._launcher.output_folder(running.live, running.record)
         complaints: list[str] = []
+        is_kept = False
         if names is not None:
             try:
-                complaints = await asyncio.to_thread(store_outputs, files.work, files.output, names, target)
+                complaints = await asyncio.to_thread(_store_once, files, names, target)
             except (OSError, RecursionError) as exc:  # a tree may be deeper than Python makes one
-                complaints = [f"outputs could not be stored: {exc}"]
+                is_kept = True
+                complaints = [f"outputs could not be stored, they stay in {files.folder}: {exc}"]
         for complaint in complaints:
             note(files, complaint)
             self.event(running.live, "Warning", "OutputNotStored", complaint, running.record)
-        for folder in (files.work, files.output):  # what was to be kept is on storage now
+        for folder in () if is_kept else (files.work, files.output):  # what was to be kept is on storage now
             await asyncio.to_thread(delete_tree, folder)
         self._task_over(running, code)
 
@@ -331,25 +381,34 @@ class Lifecycle:
         del self.running[task.pod_uid]
         self._idle.set()
         self.pool.give_back(live.share, running.request, task.gpus)
-        self.revoke_token(running.token)
-        if live.secrets:
-            for path in running.files.scripts():
-                os.unlink(path)
+        self._forget_access(live, running.files, running.token)
         task.outcome = running.ended_by or outcome_of(user_code, running.log)
+        if task.outcome.runtime is not None:
+            with contextlib.suppress(OSError):
+                write_private(running.files.termination_log, termination_message(task.outcome.runtime))
         self.apply(live, TaskEnded(task.key, task.outcome.exit_code))
         self._admit_soon()
+
+    def _forget_access(self, live: LiveJob, files: TaskFiles, token: str) -> None:
+        """End what a task attempt could do and remove what it could know."""
+        self.revoke_token(token)
+        if token:
+            with contextlib.suppress(OSError):  # the task may have removed it itself
+                os.unlink(files.token)
+        if live.secrets:
+            remove_scripts(files)
 
     def _complete_task(self, live: LiveJob, action: CompleteTask) -> None:
         task = live.tasks[action.key]
         task.sub_state = SubState.COMPLETED
-        task.completed_ms = now_ms()
+        task.completed_ms = moment_after(task.launched_ms, task.created_ms)
         task.outcome = task.outcome or ended_outcome(COMPLETION_CODE)
         self._store.save_task(task)
 
     def _retry_task(self, live: LiveJob, action: RetryTask) -> None:
         task = live.tasks[action.key]
         task.sub_state = SubState.COMPLETED
-        task.completed_ms = now_ms()
+        task.completed_ms = moment_after(task.launched_ms, task.created_ms)
         self._store.save_task(task)
         code = task.outcome.exit_code if task.outcome else None
         self.event(
@@ -391,7 +450,7 @@ class Lifecycle:
         attempt = live.attempt
         if attempt is not None:
             attempt.sub_state = SubState.COMPLETED
-            attempt.completed_ms = now_ms()
+            attempt.completed_ms = moment_after(attempt.launched_ms, attempt.created_ms)
             attempt.launched_ms = attempt.launched_ms or attempt.completed_ms
             attempt.outcome = attempt.outcome or self._job_outcome(live, ending)
             self._store.save_attempt(attempt)
@@ -428,13 +487,13 @@ class Lifecycle:
         """Let a job wait for resources: behind all others, but for one that had to make room."""
         outcome = live.record.outcome
         had_to_make_room = outcome is not None and outcome.exit_code == PREEMPTED_CODE
-        live.queued_ms = now_ms()
+        live.queued_ms, live.queued_at_s = now_ms(), self._loop.time()
         live.blocked_by = ""
         self.waiting.add(live, keep_place=had_to_make_room)
         self._admit_soon()
 
     def _admit(self, live: LiveJob, keys: Sequence[TaskKey]) -> None:
-        waited_s = (now_ms() - live.queued_ms) / 1000
+        waited_s = self._loop.time() - live.queued_at_s
         if waited_s >= WAIT_WORTH_TELLING_S and live.blocked_by:
             self.event(live, "Normal", "Waited", f"Waited {waited_s:.0f} s: {live.blocked_by}")
         self.apply(live, Admitted(tuple(keys)))
@@ -458,7 +517,7 @@ class Lifecycle:
         if record.outcome is None or record.outcome.exit_code != ending.exit_code:
             record.outcome = self._job_outcome(live, ending)
         record.sub_state = SubState.COMPLETED
-        record.completed_ms = now_ms()
+        record.completed_ms = moment_after(record.launched_ms, record.created_ms, record.submitted_ms)
         record.launched_ms = record.launched_ms or record.completed_ms
         record.created_ms = record.created_ms or record.completed_ms
         record.retry_at_ms = None
@@ -466,7 +525,7 @@ class Lifecycle:
         self.waiting.discard(live)
         self.live.pop(record.id, None)
         if live.secrets:
-            self.forget_secrets(record)
+            self._store.after_commit(lambda: self.forget_secrets(record))
 
     def forget_secrets(self, job: JobRecord) -> None:
         """Remove the clear text of a job's secrets from the disk."""
@@ -491,16 +550,45 @@ class Lifecycle:
         )
 
 
-def note(files: TaskFiles, line: str) -> None:
-    """Add a line of the platform's to a task's runtime log, in its usual form (runtime-environment §5)."""
+def _store_once(files: TaskFiles, names: Sequence[str], target: str) -> list[str]:
+    """Store outputs, unless an earlier server has: killed since, it may have begun to remove them here."""
+    if os.path.exists(files.outputs_stored):
+        return []
+    complaints = store_outputs(files.work, files.output, names, target)
+    with open(files.outputs_stored, "wb"):
+        return complaints
+
+
+def remove_scripts(files: TaskFiles) -> None:
+    """Remove a task's scripts, which hold secrets; what happens to them must not hold up the task's end."""
+    try:
+        for path in files.scripts():
+            os.unlink(path)
+    except FileNotFoundError:  # the folder was never made, or somebody has removed it
+        return
+    except OSError as exc:
+        _log.error("scripts with secrets are left in %s: %s", files.folder, exc.strerror)
+
+
+def note(files: TaskFiles, *lines: str, path: str | None = None) -> None:
+    """Add lines of the platform's to a task's runtime log, or to another of its files, in their usual form
+    (runtime-environment §5).
+    """
     moment = time.strftime("%Y/%m/%d %H:%M:%S")
-    with contextlib.suppress(OSError), open(files.runtime_log, "a", encoding="utf-8") as file:
-        file.write(f"[{moment}] [openpai-runtime] {line}\n")
+    with contextlib.suppress(OSError), open(path or files.runtime_log, "a", encoding="utf-8") as file:
+        file.writelines(f"[{moment}] [openpai-runtime] {line}\n" for line in lines)
 
 
 def now_ms() -> int:
     """Return this moment as the REST API writes moments."""
     return int(time.time() * 1000)
+
+
+def moment_after(*earlier_ms: int | None) -> int:
+    """Return this moment, or the latest of those that came before it: a clock that is set back must not let
+    something end before it began.
+    """
+    return max([now_ms(), *(moment for moment in earlier_ms if moment is not None)])
 
 
 def _no_token(_user: str, _path: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openpaisdk._files import replace_file, sync_folder
 from openpaisdk.constants import EXTRAS_KEY
 from openpaisdk.local.home import TaskFiles
 from openpaisdk.local.jobs.admission import Request, largest, share_of, total
@@ -36,6 +38,8 @@ class LiveJob:
     """Its number among all that came to wait."""
     queued_ms: int = 0
     """When it began to wait."""
+    queued_at_s: float = 0.0
+    """The same by the loop's clock, which nobody sets."""
     blocked_by: str = ""
     """Why it could not start when it was first in line."""
     least: Request = field(init=False)
@@ -131,6 +135,17 @@ def masked(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != "secrets"}
+
+
+def save_secrets(path: str, secrets: Mapping[str, Any]) -> None:
+    """Bring a job's secrets to the disk, where they must be before the job is.
+
+    Raises:
+        ConfigError: They cannot be written.
+        OSError: Their folder cannot be synced.
+    """
+    replace_file(path, json.dumps(secrets, default=str).encode(), mode=0o600)
+    sync_folder(os.path.dirname(path))
 
 
 def load_secrets(path: str) -> dict[str, Any]:

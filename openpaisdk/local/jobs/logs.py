@@ -1,112 +1,38 @@
 # SPDX-License-Identifier: MIT
 """The logs of a task: what it wrote to stdout and stderr, and both in the order in which they came.
 
-A task writes straight into its files, so a crash of the server interrupts nothing. ``all`` is no third
-copy: the order in which the two files grew is kept, as pieces, in a small file beside them
-(runtime-environment §5 has the names).
+A task writes straight into its files, so a crash of the server interrupts nothing. ``all`` is no third copy:
+it is read from the two in the order that ``merge_order`` keeps.
+
+Rotation (runtime-environment §5) moves no bytes either: the files only grow, parts are stretches of them, and
+what lies before the last two parts is given back to the disk. So offsets, which followers go by, stay true.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-from bisect import bisect_right
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from openpaisdk.local.home import TaskFiles
+from openpaisdk.local.jobs.holes import give_back
+from openpaisdk.local.jobs.merge_order import PART_BYTES, MergeOrder, file_size
 
 STREAMS = ("stdout", "stderr")
-_PLATFORM_LOGS = ("runtime.log",)
+MERGED = "all"
+PART_BYTES_VARIABLE = "OPENPAI_LOCAL_LOG_PART_BYTES"
+"""Another size of the parts, for tests."""
+_PLATFORM_LOGS = ("runtime.log", "init.log", "barrier.log", "pai-termination-log")
+_BEFORE = ".1"
 
 
-class MergeOrder:
-    """In which order the bytes of stdout and stderr came: pieces of one stream each.
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A log as the REST API names it: a stretch of what ``TaskLog.read`` gives under ``name``."""
 
-    Args:
-        path: File that keeps the pieces that are complete; read when it is there.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._pieces: list[tuple[int, int]] = []
-        """(stream, end in that stream), in order."""
-        self._ends: list[int] = []
-        """End of each piece in the merged log."""
-        self._sizes = [0, 0]
-        self._saved = 0
-        self._load()
-
-    def _load(self) -> None:
-        try:
-            with open(self._path, encoding="ascii") as file:
-                lines = file.read().split("\n")
-        except FileNotFoundError:
-            return
-        for line in lines[:-1]:  # what follows the last line break was being written at a crash
-            stream, _, end = line.partition(" ")
-            self._append(int(stream), int(end))
-        self._saved = len(self._pieces)
-
-    def _append(self, stream: int, end: int) -> None:
-        added = end - self._sizes[stream]
-        if added <= 0:
-            return
-        self._sizes[stream] = end
-        if self._pieces and self._pieces[-1][0] == stream and len(self._pieces) > self._saved:
-            self._pieces[-1] = (stream, end)
-            self._ends[-1] += added
-        else:
-            self._pieces.append((stream, end))
-            self._ends.append((self._ends[-1] if self._ends else 0) + added)
-
-    @property
-    def size(self) -> int:
-        """Bytes of both streams together, as far as they were seen."""
-        return self._ends[-1] if self._ends else 0
-
-    def saw(self, sizes: tuple[int, int], first: int = 0) -> bool:
-        """Note how far both streams have come, ``first`` having grown first; whether one has grown."""
-        before = self.size
-        for stream in (first, 1 - first):
-            self._append(stream, sizes[stream])
-        if len(self._pieces) - 1 > self._saved:
-            self._save(len(self._pieces) - 1)
-        return self.size != before
-
-    def keep(self) -> None:
-        """Keep all pieces: what was read once must read the same after a crash.
-
-        Not needed while all of it is stdout, which comes first when the order is lost.
-        """
-        if self._saved < len(self._pieces) and (len(self._pieces) > 1 or self._pieces[0][0] != 0):
-            self._save(len(self._pieces))
-
-    def finish(self) -> None:
-        """Keep the last piece too; nothing will be added."""
-        if len({stream for stream, _ in self._pieces}) > 1:
-            self._save(len(self._pieces))
-
-    def _save(self, upto: int) -> None:
-        lines = "".join(f"{stream} {end}\n" for stream, end in self._pieces[self._saved : upto])
-        if lines:
-            with open(self._path, "a", encoding="ascii") as file:
-                file.write(lines)
-            self._saved = upto
-
-    def spans(self, start: int, length: int) -> list[tuple[int, int, int]]:
-        """Return the pieces that make up a part of the merged log: (stream, offset in it, length)."""
-        result = []
-        position = bisect_right(self._ends, start)
-        while length > 0 and position < len(self._pieces):
-            stream, end = self._pieces[position]
-            left = self._ends[position] - start
-            take = min(left, length)
-            result.append((stream, end - left, take))
-            start += take
-            length -= take
-            position += 1
-        return result
+    name: str
+    start: int
+    end: int
 
 
 class TaskLog:
@@ -115,34 +41,38 @@ class TaskLog:
     Args:
         files: Where they are.
         running: Whether the task still writes; then ``noticed`` must be called when a file has grown, and
-        ``finish``
-            at the end.
+            ``finish`` at the end.
+        part_bytes: How large a part gets.
     """
 
-    def __init__(self, files: TaskFiles, *, running: bool = False) -> None:
+    def __init__(self, files: TaskFiles, *, running: bool = False, part_bytes: int | None = None) -> None:
         self._files = files
-        self._paths = {"stdout": files.stdout, "stderr": files.stderr}
+        self._paths = (files.stdout, files.stderr)
+        self._part_bytes = part_bytes or int(os.environ.get(PART_BYTES_VARIABLE, PART_BYTES))
         self.ended = not running
-        self._order = MergeOrder(files.merge_order)
-        self._watches: set[LogWatch] = set()
+        self._order = MergeOrder(files.merge_order, part_bytes=self._part_bytes)
+        self._sizes = (0, 0)
+        self._begins = [0, 0]
+        """From where on each stream is kept."""
+        self._merged_begin = 0
+        self._listeners: set[Callable[[], None]] = set()
         self._stop_watching: list[Callable[[], None]] = []
         self._look()
+        self._rotate()
 
-    def _look(self, first: int = 0) -> bool:
-        return self._order.saw((_size(self._paths["stdout"]), _size(self._paths["stderr"])), first)
-
+    # --- growing -------------------------------------------------------------------------------
     def watch_with(self, watch: Callable[[str, Callable[[], None]], Callable[[], None]]) -> None:
         """Be told of writes by a file watcher's ``watch``."""
         self._stop_watching = [
-            watch(self._paths["stdout"], lambda: self.noticed(0)),
-            watch(self._paths["stderr"], lambda: self.noticed(1)),
+            watch(self._paths[0], lambda: self.noticed(0)),
+            watch(self._paths[1], lambda: self.noticed(1)),
         ]
         self.noticed(0)
 
     def noticed(self, stream: int) -> None:
-        """Take note that a stream has grown, and wake those who follow."""
+        """Take note that a stream has grown, and tell those who listen."""
         if self._look(stream):
-            self._wake()
+            self._tell()
 
     def finish(self) -> None:
         """Take note that the task writes no more."""
@@ -152,99 +82,124 @@ class TaskLog:
         self._look()
         self._order.finish()
         self.ended = True
-        self._wake()
+        self._tell()
 
-    def _wake(self) -> None:
-        for watch in self._watches:
-            watch.event.set()
+    def _look(self, first: int = 0) -> bool:
+        sizes = (file_size(self._paths[0]), file_size(self._paths[1]))
+        self._sizes = sizes
+        has_grown = self._order.saw(sizes, first)
+        if has_grown:
+            self._rotate()
+        return has_grown
 
-    def names(self) -> list[str]:
+    def _rotate(self) -> None:
+        for stream, size in enumerate(self._sizes):
+            begin = max(0, self._last_begin(size) - self._part_bytes)
+            if begin > self._begins[stream]:
+                self._begins[stream] = begin
+                self._merged_begin = max(self._merged_begin, self._order.begin_of(stream, begin))
+                if not self.ended:
+                    give_back(self._paths[stream], begin)
+
+    def _last_begin(self, size: int) -> int:
+        """Return where the last part of a stream begins; a full one is the last until there is more."""
+        return max(0, size - 1) // self._part_bytes * self._part_bytes
+
+    # --- being told ----------------------------------------------------------------------------
+    def listen(self, on_change: Callable[[], None]) -> Callable[[], None]:
+        """Call ``on_change`` whenever the logs have grown, and at their end; returns how to stop."""
+        self._listeners.add(on_change)
+        return lambda: self._listeners.discard(on_change)
+
+    @property
+    def has_several_listeners(self) -> bool:
+        """Whether what is made for one of them may be of use to another."""
+        return len(self._listeners) > 1
+
+    def _tell(self) -> None:
+        for on_change in list(self._listeners):
+            on_change()
+
+    # --- what there is -------------------------------------------------------------------------
+    def parts(self) -> dict[str, LogPart]:
         """Return the logs that there are, by the names of the REST API."""
-        platform = [name for name in _PLATFORM_LOGS if os.path.exists(f"{self._files.folder}/{name}")]
-        return [*STREAMS, "all", *platform] if os.path.exists(self._files.stdout) else platform
+        found = {}
+        if not self.ended:
+            self.noticed(0)
+        if os.path.exists(self._paths[0]):
+            last_begins = [*(self._last_begin(self.size(name)) for name in STREAMS), self._order.last_begins]
+            for name, last_begin in zip((*STREAMS, MERGED), last_begins, strict=True):
+                begin = self.begin(name)
+                found[name] = LogPart(name, max(begin, last_begin), self.size(name))
+                if begin < last_begin:
+                    found[name + _BEFORE] = LogPart(name, begin, last_begin)
+        for name in _PLATFORM_LOGS:
+            if os.path.exists(self._platform_path(name)):
+                found[name] = LogPart(name, 0, self.size(name))
+        return found
 
-    def path(self, name: str) -> str | None:
-        """Return the one file that holds this log, or ``None`` when it is made of two."""
-        if name == "all":
-            sizes = {stream: _size(path) for stream, path in self._paths.items()}
-            if not self.ended or all(sizes.values()):
-                return None
-            return self._paths["stderr" if sizes["stderr"] else "stdout"]
-        if name in STREAMS:
-            return self._paths[name]
-        return f"{self._files.folder}/{name}" if name in _PLATFORM_LOGS else None
+    def begin(self, name: str) -> int:
+        """Return the first byte of a log that is still there."""
+        if name == MERGED:
+            return max(self._merged_begin, self._order.begins)
+        return self._begins[STREAMS.index(name)] if name in STREAMS else 0
 
     def size(self, name: str) -> int:
-        """Return how many bytes a log has, 0 when there is none of this name."""
-        if name == "all":
+        """Return how many bytes were written to a log, those that were dropped included."""
+        if name == MERGED:
             return self._order.size
-        path = self.path(name)
-        return _size(path) if path else 0
+        if name in STREAMS:
+            return self._sizes[STREAMS.index(name)]
+        return file_size(self._platform_path(name))
 
     def read(self, name: str, start: int, length: int) -> bytes:
-        """Return a part of a log, shorter at its end."""
-        if name != "all":
-            path = self.path(name)
-            return _read(path, start, length) if path else b""
+        """Return a stretch of a log, shorter at its end; nothing where its beginning was dropped."""
+        if start < self.begin(name):
+            return b""
+        if name in STREAMS:
+            return _read(self._paths[STREAMS.index(name)], start, length)
+        if name != MERGED:
+            return _read(self._platform_path(name), start, length)
         if not self.ended:
             self._order.keep()
+        return self._read_merged(self._order.spans(start, length))
+
+    def _read_merged(self, spans: Sequence[tuple[int, int, int]]) -> bytes:
+        """Read what lies between the first and the last piece of each stream at once, and take turns then."""
+        begins: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for stream, offset, length in spans:
+            begins.setdefault(stream, offset)
+            ends[stream] = offset + length
+        data = {
+            stream: _read(self._paths[stream], begin, ends[stream] - begin)
+            for stream, begin in begins.items()
+        }
+        if len(data) == 1:
+            return next(iter(data.values()))
         return b"".join(
-            _read(self._paths[STREAMS[stream]], offset, take)
-            for stream, offset, take in self._order.spans(start, length)
+            [
+                data[stream][offset - begins[stream] : offset - begins[stream] + length]
+                for stream, offset, length in spans
+            ]
         )
 
     def tail(self, name: str, length: int) -> bytes:
         """Return the last bytes of a log."""
         size = self.size(name)
-        start = max(0, size - length)
+        start = max(self.begin(name), size - length)
         return self.read(name, start, size - start)
 
-    def follow(self, name: str) -> LogWatch:
-        """Return a context in which one can wait for the log to grow: ``async with log.follow("all") as
-        watch``.
-        """
-        return LogWatch(self._watches, self)
-
-
-class LogWatch:
-    """Waits for a log to grow or to end."""
-
-    def __init__(self, watches: set[LogWatch], log: TaskLog) -> None:
-        self._watches = watches
-        self._log = log
-        self.event = asyncio.Event()
-
-    async def __aenter__(self) -> LogWatch:
-        self._watches.add(self)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._watches.discard(self)
-
-    async def changed(self, timeout_s: float | None = None) -> bool:
-        """Wait until the log has grown or ended since the last call; ``False`` when time ran out."""
-        if not self._log.ended:
-            try:
-                await asyncio.wait_for(self.event.wait(), timeout_s)
-            except asyncio.TimeoutError:
-                return False
-        self.event.clear()
-        return True
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
+    def _platform_path(self, name: str) -> str:
+        if name not in _PLATFORM_LOGS:
+            raise ValueError(name)
+        return f"{self._files.folder}/{name}"
 
 
 def _read(path: str, start: int, length: int) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             file.seek(start)
-            return file.read(length)
+            return file.read(length) or b""
     except FileNotFoundError:
         return b""

@@ -8,6 +8,7 @@ attempt and task), so it is found out even when the server died between starting
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +18,14 @@ from openpaisdk.local.jobs.executors.process import ProcessExecutor, Trace
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.lifecycle import Lifecycle, now_ms
 from openpaisdk.local.jobs.live import LiveJob, load_secrets, policy_of, stored_ending, with_unique_roles
-from openpaisdk.local.jobs.machine import JobStatus, Phase, StopRequested, TaskKey, TaskStatus
+from openpaisdk.local.jobs.machine import (
+    CONFLICT_DELAY_S,
+    JobStatus,
+    Phase,
+    StopRequested,
+    TaskKey,
+    TaskStatus,
+)
 from openpaisdk.local.jobs.outcomes import ended_outcome
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.records import COMPLETION_CODE, JobRecord, SubState, TaskRecord
@@ -54,6 +62,15 @@ class Recovery:
         """Take up every job that is not over, oldest first."""
         for record in self._store.open_jobs():
             self._take_up(record)
+        self._executor.sweep()
+        self._remove_stale_secrets()
+
+    def _remove_stale_secrets(self) -> None:
+        """Remove the secrets of jobs that are over, or that never came to be, as a crash may leave them."""
+        jobs = [number for number, live in self._lifecycle.live.items() if live.secrets]
+        wanted = {os.path.basename(self._home.secrets_file(number)) for number in jobs}
+        for name in set(os.listdir(self._home.secrets)) - wanted:
+            os.unlink(os.path.join(self._home.secrets, name))
 
     def _take_up(self, record: JobRecord) -> None:
         document = self._store.document(record.id)
@@ -77,7 +94,9 @@ class Recovery:
         elif record.stop_requested:
             self._lifecycle.apply(live, StopRequested())
         else:
-            self._lifecycle.queue_after(live, max(0.0, ((record.retry_at_ms or 0) - now_ms()) / 1000))
+            # The clock may have been set back meanwhile, so no job waits longer than any retry does.
+            delay_s = min(((record.retry_at_ms or 0) - now_ms()) / 1000, CONFLICT_DELAY_S[1])
+            self._lifecycle.queue_after(live, max(0.0, delay_s))
 
     def _take_up_unrecorded(self, live: LiveJob) -> bool:
         """Go on with an attempt whose tasks were started in the very turn in which the server died."""
@@ -107,6 +126,8 @@ class Recovery:
                 statuses[key] = replace(status, phase=Phase.DONE, exit_code=task.outcome.exit_code)
                 continue
             trace = self._executor.trace(task.pod_uid)
+            if trace is Trace.NEVER_STARTED and task.sub_state is SubState.RUNNING:
+                trace = Trace.LOST  # it was started; the machine went before its notes were on the disk
             if trace is Trace.NEVER_STARTED and ending is None:
                 statuses[key] = status
                 continue
@@ -135,7 +156,7 @@ class Recovery:
         token = _read_token(self._home.task(task.pod_uid).token)
         self._lifecycle.restore_token(token)
         self._lifecycle.track(live, task, token)
-        task.pid = self._executor.adopt(task.pod_uid)
+        task.pid = self._executor.adopt(task.pod_uid, memory_mb=resources.memory_mb)
         self._store.save_task(task)
         if kill:
             self._lifecycle.kill(task)

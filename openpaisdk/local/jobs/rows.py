@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rows of the database as records and back, and queries as conditions; ``store`` alone uses it."""
+"""Rows of the database as records and back, and queries as conditions, for ``store`` and its parts."""
 
 from __future__ import annotations
 
@@ -19,19 +19,16 @@ TASK_COLUMNS = (
     "job_id, job_attempt_id, role, task_index, attempt_id, counted_retries, pod_uid, sub_state, created_ms, "
     "launched_ms, completed_ms, ports, gpus, pid, outcome"
 )
-_ORDER_COLUMNS = {
-    "jobName": "name",
-    "submissionTime": "id",
-    "username": "user",
-    "vc": "virtual_cluster",
-    "retries": "coalesce(attempt_id, 0)",
-    "totalTaskNumber": "total_tasks",
-    "totalGpuNumber": "total_gpu",
-    "state": "state",
-    "completionTime": "completed_ms",
-    "jobPriority": "priority",
-}
-_NULLABLE_ORDERS = ("completionTime", "jobPriority")
+
+# What a job keeps for ever is left alone, and so are the indexes of it: a row replaced is one more in each.
+_JOB_CHANGES = (
+    "(sub_state, state, stop_requested, created_ms, launched_ms, completed_ms, attempt_id, counted_retries, "
+    "retry_at_ms, tags, exit_code, outcome)"
+)
+JOB_STATEMENT = (
+    f"INSERT INTO jobs VALUES ({','.join('?' * 21)}) ON CONFLICT (id) DO UPDATE "
+    f"SET {_JOB_CHANGES} = {_JOB_CHANGES.replace('(', '(excluded.').replace(', ', ', excluded.')}"
+)
 
 
 def job_values(job: JobRecord) -> tuple[Any, ...]:
@@ -95,17 +92,6 @@ def task_values(task: TaskRecord) -> tuple[Any, ...]:
         task.pid,
         _outcome_text(task.outcome),
     )
-
-
-def order_of(query: JobQuery) -> str:
-    """Return how a page of jobs is ordered; anything unknown is by submission (rest-api-v2 §5.2)."""
-    column = _ORDER_COLUMNS.get(query.order_by, "id")
-    direction = "DESC" if query.descending else "ASC"
-    nulls = ""
-    if query.order_by in _NULLABLE_ORDERS:
-        nulls = " NULLS FIRST" if query.descending else " NULLS LAST"
-    tie = "" if column == "id" else ", id DESC"
-    return f"{column} {direction}{nulls}{tie}"
 
 
 def conditions_of(query: JobQuery) -> tuple[str, list[Any]]:

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
-from openpaisdk._files import replace_file
 from openpaisdk.errors import JobNotFoundError, OpenPaiError
 from openpaisdk.local.home import LocalHome
 from openpaisdk.local.jobs.admission import NOTHING, Request, refusal
 from openpaisdk.local.jobs.executors.process import ProcessExecutor
+from openpaisdk.local.jobs.history import job_history
 from openpaisdk.local.jobs.launch import Launcher
 from openpaisdk.local.jobs.lifecycle import IMAGE_NOTE, Lifecycle, now_ms
-from openpaisdk.local.jobs.live import LiveJob, masked, policy_of, with_unique_roles, without_secrets
+from openpaisdk.local.jobs.live import (
+    LiveJob,
+    masked,
+    policy_of,
+    save_secrets,
+    with_unique_roles,
+    without_secrets,
+)
 from openpaisdk.local.jobs.logs import TaskLog
 from openpaisdk.local.jobs.machine import JobStatus
 from openpaisdk.local.jobs.recovery import Recovery
@@ -31,6 +37,7 @@ from openpaisdk.local.records import (
     EventRecord,
     JobQuery,
     JobRecord,
+    JobRow,
     Machine,
     SubState,
     TaskRecord,
@@ -144,7 +151,7 @@ class Scheduler:
             )
         spec = with_unique_roles(spec)
         record = JobRecord(
-            id=0,
+            id=self.store.next_id(),
             user=user,
             name=spec.name,
             sub_state=SubState.CREATION_PENDING,
@@ -155,19 +162,20 @@ class Scheduler:
             total_tasks=spec.total_tasks,
             total_roles=len(spec.task_roles),
         )
-        self.store.insert_job(record, masked(spec.document))
+        live = LiveJob(record, spec, spec.secrets, JobStatus(policy=policy_of(spec)))
         try:
             if spec.secrets:
-                content = json.dumps(spec.secrets, default=str).encode()
-                replace_file(self.home.secrets_file(record.id), content, mode=0o600)
+                await asyncio.to_thread(save_secrets, self.home.secrets_file(record.id), spec.secrets)
+            self.store.insert_job(record, masked(spec.document))
+            self._lifecycle.live[record.id] = live  # from here on it can be stopped
             await self.store.durable()
-        except OpenPaiError:
-            self.store.drop_pending_of(record.id)
+        except (OpenPaiError, OSError):
+            if self._lifecycle.live.pop(record.id, None) is not None:
+                self.store.withdraw_job(record.id)
             self._lifecycle.forget_secrets(record)
             raise
-        live = LiveJob(record, spec, spec.secrets, JobStatus(policy=policy_of(spec)))
-        self._lifecycle.live[record.id] = live
-        self._lifecycle.wait(live)
+        if record.id in self._lifecycle.live:
+            self._lifecycle.wait(live)
         return record
 
     def stop(self, job: JobRecord) -> None:
@@ -178,14 +186,21 @@ class Scheduler:
         elif not job.stop_requested:
             job.stop_requested = True
             self.store.save_job(job)
+        self.store.flush()  # its sender is told now: a server that is killed then must not forget it
 
     # --- look ----------------------------------------------------------------------------------
     def job(self, user: str, name: str) -> JobRecord | None:
         """Return a job, or ``None``."""
         return self.store.job(user, name)
 
-    def jobs(self, query: JobQuery) -> tuple[list[JobRecord], int | None]:
-        """Return a page of jobs, and how many there are in all when the query asks for it."""
+    def page(self, query: JobQuery, reader: str) -> tuple[list[JobRow], int | None]:
+        """Return a page of jobs, and how many there are in all when the query asks for it; a page goes on
+        where the ``reader``'s page before it ended.
+        """
+        return self.store.page(query, reader)
+
+    def jobs(self, query: JobQuery) -> list[JobRecord]:
+        """Return the jobs of a query."""
         return self.store.jobs(query)
 
     def attempt(self, job: JobRecord, attempt_id: int) -> AttemptRecord | None:
@@ -230,8 +245,17 @@ class Scheduler:
         ]
 
     def events(self, job: JobRecord, type_: str | None = None) -> list[EventRecord]:
-        """Return the events of a job, newest first."""
-        return self.store.events(job.id, type_)
+        """Return the events of a job, newest first, of one type (``Normal``, ``Warning``) or of all."""
+        live = self._lifecycle.live.get(job.id)
+        attempts = range((job.attempt_id or 0) + 1) if job.attempt_id is not None else ()
+        events = job_history(
+            job,
+            [task for attempt_id in attempts for task in self.store.tasks(job.id, attempt_id)],
+            self.store.events(job.id),
+            waits_since_ms=live.queued_ms if live else 0,
+            waits_for=self._lifecycle.allocator.reason(live) if live else None,
+        )
+        return [event for event in events if type_ is None or event.type == type_]
 
     def set_tags(self, job: JobRecord, tags: tuple[str, ...]) -> None:
         """Give a job these tags and no others."""
@@ -239,6 +263,7 @@ class Scheduler:
         record = live.record if live is not None else job
         record.tags = job.tags = tags
         self.store.save_job(record)
+        self.store.flush()
 
     def counts_by_state(self) -> dict[str, int]:
         """Return how many jobs are in each state."""

@@ -5,37 +5,49 @@ One connection, used by the event-loop thread only. Writes of one turn of the lo
 transaction. A submission is synced to the disk before its sender hears of it; the rest follows with the
 next submission or checkpoint: a crash of the server loses nothing of it, and after a crash of the machine
 the tasks' own traces tell the rest.
+
+Why a synced log is enough, with ``synchronous=NORMAL`` (https://www.sqlite.org/wal.html): a commit is
+whole in the log, or a checkpoint has moved it to the database, and a checkpoint syncs the log before and the
+database after it. The log is never replaced while the database is open, only written anew from its start,
+so the descriptor that is synced stays the right one. The folder is synced with the first commit: the log's
+own entry, and those of the folders of a new home, must outlive the machine as well.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from openpaisdk._files import sync_entries
 from openpaisdk.errors import JobExistsError, LocalClusterError
+from openpaisdk.local.databases import damage_of, is_damage, mark_damaged
+from openpaisdk.local.jobs.pages import Pages
 from openpaisdk.local.jobs.rows import (
     ATTEMPT_COLUMNS,
     JOB_COLUMNS,
+    JOB_STATEMENT,
     TASK_COLUMNS,
     attempt_of,
     attempt_values,
-    conditions_of,
     job_of,
     job_values,
     job_with_outcome_of,
-    order_of,
     task_of,
     task_values,
 )
-from openpaisdk.local.records import AttemptRecord, EventRecord, JobQuery, JobRecord, TaskRecord
+from openpaisdk.local.jobs.totals import Totals
+from openpaisdk.local.records import AttemptRecord, EventRecord, JobQuery, JobRecord, JobRow, TaskRecord
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MEMORY = ":memory:"
 _RETRY_INTERVAL_S = 1.0
+_log = logging.getLogger("openpaisdk.local")
 _SCHEMA = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -72,6 +84,15 @@ CREATE TABLE events (
 CREATE INDEX events_by_job ON events (job_id, id);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_UPGRADES = {
+    # Lists by virtual cluster, of a user by state, and by the moment of completion (see pages.py).
+    1: """
+CREATE INDEX jobs_by_virtual_cluster ON jobs (virtual_cluster, id);
+CREATE INDEX jobs_by_user_and_state ON jobs (user, state, id);
+CREATE INDEX jobs_by_completion ON jobs (coalesce(completed_ms, 9223372036854775807), id);
+""",
+}
+"""What makes each version of the format the next one; a new file is version 1 and all of these."""
 
 
 class JobStore:
@@ -88,19 +109,32 @@ class JobStore:
         self.path = path
         self._pending: dict[tuple[Any, ...], tuple[str, Sequence[Any]]] = {}
         """Rows to write, by table and key: a row that changes twice in one turn is written once."""
+        self._new: dict[int, tuple[str, str]] = {}
+        """Jobs (user and name) among the pending rows whose submission has not been committed yet."""
         self._flush_scheduled = False
+        self._retry: asyncio.TimerHandle | None = None
+        """Set while what is pending could not be written."""
+        self.on_damage: Callable[[], None] = _nothing
+        """Called when the file turns out to be damaged: it is marked, and the next start replaces it."""
         self._event_number = 0
-        self._durable_waiters: list[asyncio.Future[None]] = []
+        self._after_commit: list[Callable[[], None]] = []
+        self._uncommitted: list[asyncio.Future[None]] = []
+        self._unsynced: list[asyncio.Future[None]] = []
         self._syncing: asyncio.Task[None] | None = None
         self._log: int | None = None
+        self._log_is_doubtful = False
+        self._pages = Pages(self._read)
+        self._totals = Totals(self._read)
+        self._closed = False
         try:
             self._connection = self._open()
         except (sqlite3.DatabaseError, OSError) as exc:
             raise LocalClusterError(
                 f"the database {path!r} cannot be used: {exc}",
-                hint="move the file away and start again, or run: opai local reset",
+                hint="use the version of openpaisdk that wrote it, or move the file away and start again",
             ) from exc
-        (self._last_id,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
+        (last_id,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
+        self._last_id: int = last_id
 
     def _open(self) -> sqlite3.Connection:
         if self.path != MEMORY:
@@ -112,10 +146,11 @@ class JobStore:
             # Searches mind the case, as in the real server's database (rest-api-v2 §5.2).
             connection.execute("PRAGMA case_sensitive_like=ON")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
-            elif version != SCHEMA_VERSION:
+            if version > SCHEMA_VERSION:
                 raise sqlite3.DatabaseError(f"its format is {version}, this program writes {SCHEMA_VERSION}")
+            if version < SCHEMA_VERSION:
+                steps = "".join({0: _SCHEMA, **_UPGRADES}[step] for step in range(version, SCHEMA_VERSION))
+                connection.executescript(f"BEGIN;{steps}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
         except BaseException:
             connection.close()
             raise
@@ -125,8 +160,11 @@ class JobStore:
         """Write what is pending and close the file."""
         if self._pending:
             self.flush()
-        if self._log is not None:
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._log is not None and self._syncing is None:
             os.close(self._log)
+        self._closed = True
         self._connection.close()  # the last connection's close checkpoints the log, on the disk
 
     # --- writing -------------------------------------------------------------------------------
@@ -145,19 +183,37 @@ class JobStore:
     def flush(self) -> None:
         """Commit what is pending; what somebody waits for is then synced to the disk beside the loop."""
         self._flush_scheduled = False
+        if self._closed:
+            return  # what comes so late is found out by the next server, as after a crash
         pending, self._pending = self._pending, {}
+        new, self._new = self._new, {}
+        waiters, self._uncommitted = self._uncommitted, []
+        done, self._after_commit = self._after_commit, []
         try:
-            self._commit(pending.values())
+            if self._log_is_doubtful:
+                self._begin_log_anew()
+            if pending:
+                self._commit(pending.values())
         except sqlite3.Error as exc:
-            # What is pending stays so: the next flush tries again, so a full disk loses nothing accepted.
-            self._pending = {**pending, **self._pending}
-            error = LocalClusterError(
-                f"cannot write the database {self.path!r}: {exc}", hint="is the disk full?"
-            )
-            self._settle(self._take_waiters(), error)
-            self._flush_later()
+            self._look_for_damage(exc)
+            # Nothing accepted is lost on a full disk: it stays pending and is tried again. Of a new job
+            # nothing stays, so that it cannot come into being after its sender was told that it failed.
+            kept = {key: entry for key, entry in pending.items() if key[1] not in new}
+            self._pending = {**kept, **self._pending}
+            for job_id in new:
+                self._totals.forget(job_id)
+            self._after_commit = done + self._after_commit
+            self._settle(waiters, self._write_error(exc))
+            self._flush_later(exc)
             return
-        if self._durable_waiters and self._syncing is None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+            _log.warning("the database can be written again: %s", self.path)
+        for callback in done:
+            callback()
+        self._unsynced += waiters
+        if self._unsynced and self._syncing is None:
             self._syncing = asyncio.get_running_loop().create_task(self._sync())
 
     def _commit(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> None:
@@ -172,38 +228,55 @@ class JobStore:
                 execute("ROLLBACK")
             raise
 
-    def _flush_later(self) -> None:
+    def _write_error(self, exc: Exception) -> LocalClusterError:
+        return LocalClusterError(
+            f"cannot write the database {self.path!r}: {exc}",
+            hint="is the disk full, or mounted read-only? The server goes on by itself once it can write",
+        )
+
+    def _flush_later(self, exc: sqlite3.Error) -> None:
+        if self._retry is None:
+            _log.error("cannot write the database %s (it is tried again): %s", self.path, exc)
+        else:
+            self._retry.cancel()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        loop.call_later(_RETRY_INTERVAL_S, self.flush)
+        self._retry = loop.call_later(_RETRY_INTERVAL_S, self.flush)
 
     async def _sync(self) -> None:
         """Bring the write-ahead log to the disk for all who wait, in a thread: the loop goes on meanwhile.
 
-        That makes a commit durable as ``synchronous=FULL`` would, which does the same inside the commit
-        (https://www.sqlite.org/wal.html).
+        That makes a commit durable as ``synchronous=FULL`` would, which does the same inside the commit.
+        Only what was committed before the sync began is told as durable after it.
         """
         loop = asyncio.get_running_loop()
-        while self._durable_waiters:
-            waiters = self._take_waiters()
+        while self._unsynced:
+            waiters, self._unsynced = self._unsynced, []
             error: LocalClusterError | None = None
             try:
                 await loop.run_in_executor(None, self._sync_log)
             except OSError as exc:
-                error = LocalClusterError(f"cannot sync the database {self.path!r}: {exc}")
+                error = self._write_error(exc)
+                self._log_is_doubtful = True
             self._settle(waiters, error)
         self._syncing = None
 
     def _sync_log(self) -> None:
         if self._log is None:
             self._log = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)
+            sync_entries(self.path)
         getattr(os, "fdatasync", os.fsync)(self._log)
 
-    def _take_waiters(self) -> list[asyncio.Future[None]]:
-        waiters, self._durable_waiters = self._durable_waiters, []
-        return waiters
+    def _begin_log_anew(self) -> None:
+        """Move the log into the database, after a sync failed: the system may have given up some of it, and
+        what is written behind a gap could not be read after a crash of the machine.
+        """
+        ((busy, _frames, _moved),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise sqlite3.OperationalError("its log could not be synced, and somebody reads it")
+        self._log_is_doubtful = False
 
     @staticmethod
     def _settle(waiters: Iterable[asyncio.Future[None]], error: LocalClusterError | None) -> None:
@@ -219,31 +292,39 @@ class JobStore:
         """Return when everything written so far is on the disk.
 
         Raises:
-            LocalClusterError: It could not be written; it stays pending.
+            LocalClusterError: It could not be written; it stays pending, new jobs excepted.
         """
         if self.path == MEMORY:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._durable_waiters.append(waiter)
+        self._uncommitted.append(waiter)
         self._schedule_flush()
         await waiter
 
-    def drop_pending_of(self, job_id: int) -> None:
-        """Forget the unwritten rows of a submission that could not be stored."""
-        self._pending = {key: entry for key, entry in self._pending.items() if key[1] != job_id}
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Do something once what is pending is committed, so that a crash in between cannot reverse the
+        order.
+        """
+        self._after_commit.append(callback)
+        self._schedule_flush()
+
+    def next_id(self) -> int:
+        """Return the number of the next job; no other job gets it."""
+        self._last_id += 1
+        return self._last_id
 
     def insert_job(self, job: JobRecord, document: dict[str, Any]) -> None:
-        """Add a new job and number it.
+        """Add a new job, and number it if it has no number yet.
 
         Raises:
             JobExistsError: The user has a job of this name already.
         """
-        if self.job(job.user, job.name) is not None:
+        if (job.user, job.name) in self._new.values() or self.job(job.user, job.name) is not None:
             raise JobExistsError(
                 f"job {job.framework} already exists", hint="choose another name: names are never free again"
             )
-        self._last_id += 1
-        job.id = self._last_id
+        job.id = job.id or self.next_id()
+        self._new[job.id] = (job.user, job.name)
         self._write(
             ("documents", job.id),
             "INSERT INTO documents VALUES (?, ?)",
@@ -251,11 +332,20 @@ class JobStore:
         )
         self.save_job(job)
 
+    def withdraw_job(self, job_id: int) -> None:
+        """Remove a new job that could not be made durable; its name is free again."""
+        self._pending = {key: entry for key, entry in self._pending.items() if key[1] != job_id}
+        self._new.pop(job_id, None)
+        self._totals.forget(job_id)
+        for table, column in (("jobs", "id"), ("documents", "job_id"), ("events", "job_id")):
+            self._write((f"withdrawn {table}", job_id), f"DELETE FROM {table} WHERE {column} = ?", (job_id,))
+
     def save_job(self, job: JobRecord) -> None:
         """Write the job as it is now."""
+        self._totals.note(job)
         self._write(
             ("jobs", job.id),
-            "INSERT OR REPLACE INTO jobs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            JOB_STATEMENT,
             job_values(job),
         )
 
@@ -294,11 +384,46 @@ class JobStore:
             ),
         )
 
+    # --- damage --------------------------------------------------------------------------------
+    def _look_for_damage(self, exc: sqlite3.Error) -> None:
+        if is_damage(exc):
+            self._note_damage(str(exc))
+
+    def _note_damage(self, reason: str) -> None:
+        _log.error("the database %s is damaged: %s", self.path, reason)
+        mark_damaged(self.path, reason)
+        self.on_damage()
+
+    async def look_through(self) -> None:
+        """Look through the whole file beside the loop."""
+        reason = await asyncio.to_thread(damage_of, self.path, thorough=True)
+        if reason is not None:
+            self._note_damage(reason)
+
     # --- reading -------------------------------------------------------------------------------
     def _read(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        if self._pending:
+        if self._pending and self._retry is None:
             self.flush()
-        return self._connection.execute(statement, values).fetchall()
+        try:
+            if self._pending:
+                with contextlib.suppress(sqlite3.Error):  # then what was written before is all there is
+                    return self._read_over_pending(statement, values)
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as exc:
+            self._look_for_damage(exc)
+            raise LocalClusterError(f"cannot read the database {self.path!r}: {exc}") from exc
+
+    def _read_over_pending(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """Read as if what is pending had been written: on a full disk users see their jobs as they are."""
+        execute = self._connection.execute
+        execute("BEGIN")
+        try:
+            for change, row in self._pending.values():
+                execute(change, row)
+            return execute(statement, values).fetchall()
+        finally:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
 
     def fact(self, name: str, default: str) -> str:
         """Return a fact about the cluster, keeping ``default`` as the fact when there is none yet."""
@@ -320,21 +445,23 @@ class JobStore:
         rows = self._read(f"SELECT {JOB_COLUMNS}, outcome FROM jobs WHERE completed_ms IS NULL ORDER BY id")
         return [job_with_outcome_of(row) for row in rows]
 
-    def jobs(self, query: JobQuery) -> tuple[list[JobRecord], int | None]:
-        """Return the jobs of a query, and how many there are without paging when the query asks for it."""
-        where, values = conditions_of(query)
-        rows = self._read(
-            f"SELECT {JOB_COLUMNS} FROM jobs{where} ORDER BY {order_of(query)} LIMIT ? OFFSET ?",
-            (*values, query.limit, query.offset),
-        )
-        total = None
-        if query.with_total_count:
-            ((total,),) = self._read(f"SELECT count(*) FROM jobs{where}", values)
-        return [job_of(row) for row in rows], total
+    def page(self, query: JobQuery, reader: str = "") -> tuple[list[JobRow], int | None]:
+        """Return the jobs of a query, and how many there are without paging when the query asks for it.
+
+        Args:
+            query: Which jobs, and which page of them.
+            reader: Who reads: a page goes on where this reader's page before it ended.
+        """
+        rows = self._pages.page(query, reader)
+        return rows, self._totals.of(query) if query.with_total_count else None
+
+    def jobs(self, query: JobQuery) -> list[JobRecord]:
+        """Return the jobs of a query, with no more of their outcomes than the codes."""
+        return [job_of(row) for row in self._pages.page(query, "")]
 
     def counts_by_state(self) -> dict[str, int]:
         """Return how many jobs are in each state."""
-        return dict(self._read("SELECT state, count(*) FROM jobs GROUP BY state"))
+        return self._totals.by_state()
 
     def document(self, job_id: int) -> dict[str, Any]:
         """Return the document of a job, its secrets masked."""
@@ -358,13 +485,16 @@ class JobStore:
         )
         return [task_of(row) for row in rows]
 
-    def events(self, job_id: int, type_: str | None = None) -> list[EventRecord]:
-        """Return the events of a job, newest first."""
-        condition, values = (" AND type = ?", (type_,)) if type_ else ("", ())
+    def events(self, job_id: int) -> list[EventRecord]:
+        """Return the events of a job, in order."""
         rows = self._read(
             "SELECT job_id, at_ms, type, reason, message, role, task_index, pod_uid FROM events "
-            f"WHERE job_id = ?{condition} ORDER BY id DESC",
-            (job_id, *values),
+            "WHERE job_id = ? ORDER BY id",
+            (job_id,),
         )
         names = ("job_id", "at_ms", "type", "reason", "message", "role", "index", "pod_uid")
         return [EventRecord(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _nothing() -> None:
+    """Stand in for a listener that has not come yet."""

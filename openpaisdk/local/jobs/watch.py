@@ -21,6 +21,9 @@ LOOK_INTERVAL_S = 0.1
 
 _UNWATCH_INTERVAL_S = 1.0
 _IN_MODIFY = 0x00000002
+_IN_Q_OVERFLOW = 0x00004000
+_IN_IGNORED = 0x00008000
+_QUEUE_READ_BYTES = 1 << 16
 _IN_NONBLOCK = os.O_NONBLOCK
 _IN_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _EVENT = struct.Struct("iIII")
@@ -81,29 +84,41 @@ class InotifyWatcher:
 
         self._loop = loop
         self._library = ctypes.CDLL(None, use_errno=True)
-        self._errno = ctypes.get_errno
         self._descriptor = self._library.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
         if self._descriptor < 0:
-            raise OSError(self._errno(), "inotify_init1")
-        self._callbacks: dict[int, Callable[[], None]] = {}
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._watched: dict[int, list[_WatchedFile]] = {}
+        """Who watches, by the kernel's number for the file."""
         self._unwatched: list[int] = []
         self._closed = False
         self._fallback: TimerWatcher | None = None
         loop.add_reader(self._descriptor, self._read)
 
     def watch(self, path: str, on_change: Callable[[], None]) -> Callable[[], None]:
-        number = self._library.inotify_add_watch(self._descriptor, os.fsencode(path), _IN_MODIFY)
-        if number < 0:  # fs.inotify.max_user_watches reached
-            if self._fallback is None:
-                self._fallback = TimerWatcher(self._loop)
-            return self._fallback.watch(path, on_change)
-        self._callbacks[number] = on_change
+        file = _WatchedFile(path, on_change)
+        self._add(file)
+        return lambda: self._stop(file)
 
-        def stop() -> None:
-            if self._callbacks.pop(number, None) is not None:
-                self._unwatch_later(number)
+    def _add(self, file: _WatchedFile) -> None:
+        number = self._library.inotify_add_watch(self._descriptor, os.fsencode(file.path), _IN_MODIFY)
+        if number >= 0:
+            file.number = number
+            self._watched.setdefault(number, []).append(file)
+            return
+        if self._fallback is None:  # fs.inotify.max_user_watches is reached, or the file is gone
+            self._fallback = TimerWatcher(self._loop)
+        file.stop_elsewhere = self._fallback.watch(file.path, file.on_change)
 
-        return stop
+    def _stop(self, file: _WatchedFile) -> None:
+        if file.stop_elsewhere is not None:
+            file.stop_elsewhere()
+            return
+        others = self._watched.get(file.number, [])
+        if file in others:
+            others.remove(file)
+            if not others:
+                del self._watched[file.number]
+                self._unwatch_later(file.number)
 
     def _unwatch_later(self, number: int) -> None:
         """Take watches away many at once and beside the loop: the kernel takes its time over each."""
@@ -113,7 +128,8 @@ class InotifyWatcher:
 
     def _unwatch(self) -> None:
         if not self._closed:
-            numbers, self._unwatched = self._unwatched, []
+            numbers = [number for number in self._unwatched if number not in self._watched]
+            self._unwatched = []
             self._loop.run_in_executor(None, self._remove_watches, numbers)
 
     def _remove_watches(self, numbers: Sequence[int]) -> None:
@@ -122,26 +138,50 @@ class InotifyWatcher:
 
     def _read(self) -> None:
         try:
-            data = os.read(self._descriptor, 65536)
+            data = os.read(self._descriptor, _QUEUE_READ_BYTES)
         except BlockingIOError:
             return
+        grown: dict[int, None] = {}  # each once, in the order of their first write
         position = 0
-        last = -1
         while position < len(data):
-            number, _mask, _cookie, length = _EVENT.unpack_from(data, position)
+            number, mask, _cookie, length = _EVENT.unpack_from(data, position)
             position += _EVENT.size + length
-            callback = self._callbacks.get(number)
-            if callback is not None and number != last:
-                last = number
-                callback()
+            if mask & _IN_Q_OVERFLOW:  # the kernel has dropped events, and does not say of which files
+                grown.update(dict.fromkeys(self._watched))
+            elif mask & _IN_IGNORED:
+                self._watch_again(number)
+            else:
+                grown[number] = None
+        for number in grown:
+            for file in list(self._watched.get(number, ())):
+                file.on_change()
+
+    def _watch_again(self, number: int) -> None:
+        """Go on watching after the kernel took a watch away: it may be that an earlier watch of the same file
+        was taken away just when the file was watched once more.
+        """
+        for file in self._watched.pop(number, []):
+            self._add(file)
+            file.on_change()
 
     def close(self) -> None:
         self._closed = True
         self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
-        self._callbacks.clear()
+        self._watched.clear()
         if self._fallback is not None:
             self._fallback.close()
+
+
+class _WatchedFile:
+    __slots__ = ("number", "on_change", "path", "stop_elsewhere")
+
+    def __init__(self, path: str, on_change: Callable[[], None]) -> None:
+        self.path = path
+        self.on_change = on_change
+        self.number = -1
+        self.stop_elsewhere: Callable[[], None] | None = None
+        """How to stop when the file is watched in another way."""
 
 
 class TimerWatcher:

@@ -94,6 +94,12 @@ def message_page(title: str, message: str) -> str:
     return _page(title, f"<h1>{escape(title)}</h1><p>{escape(message)}</p>", refresh=False)
 
 
+def forward_page(path: str) -> str:
+    """Return the page that goes on to another one at once."""
+    body = f'<p><a href="{escape(path)}">go on</a></p>'
+    return _page("OpenPAI", body, again=f"0;url={path}")
+
+
 def _task_table(tasks: Sequence[TaskRecord]) -> str:
     if not tasks:
         return '<p class="muted">No task has been started yet.</p>'
@@ -132,10 +138,11 @@ def _moment(moment_ms: int | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment_ms / 1000))
 
 
-def _page(title: str, body: str, *, refresh: bool) -> str:
-    again = f'<meta http-equiv="refresh" content="{REFRESH_S}">' if refresh else ""
+def _page(title: str, body: str, *, refresh: bool = False, again: str = "") -> str:
+    again = again or (str(REFRESH_S) if refresh else "")
+    head = f'<meta http-equiv="refresh" content="{escape(again)}">' if again else ""
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>{again}'
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>{head}'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
         f"<body>{body}</body></html>"
     )

@@ -57,7 +57,7 @@ class PageRoutes:
             return self._let_in(request)
         if not self._is_known(request):
             return self._html(page.stranger_page(), 401)
-        jobs, _ = self._services.scheduler.jobs(JobQuery(limit=_LIST_LENGTH))
+        jobs = self._services.scheduler.jobs(JobQuery(limit=_LIST_LENGTH))
         return self._html(page.job_list_page(jobs, self._services.uri))
 
     async def job(self, request: Request) -> Response:
@@ -92,6 +92,10 @@ class PageRoutes:
             text = "This link was used before or is too old. Make a new one with: opai job status"
             return self._html(page.message_page("The link is not valid any more", text), 401)
         headers["set-cookie"] = self._sessions.set_cookie(session)
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            # A strict cookie is not sent along a redirect that another site began: our own page goes on.
+            text = page.forward_page(headers.pop("location"))
+            return Response(text.encode(), 200, headers)
         return Response(status_code=303, headers=headers)
 
     def _is_known(self, request: Request) -> bool:
@@ -107,5 +111,5 @@ class PageRoutes:
                 continue
             size = log.size("all")
             start = max(0, size - _LOG_BYTES)
-            text = log.read("all", start, size - start).decode("utf-8", "replace")
+            text = log.tail("all", _LOG_BYTES).decode("utf-8", "replace")
             yield page.LogEnd(title=f"{task.role}-{task.index}", text=text, cut=start > 0)

@@ -252,7 +252,6 @@ class WebHdfs:
             reply = self._send(method, url, body)
         except TransportError as exc:
             node = split_url(url)
-            self._alike.clear()
             if node.authority not in left_out and node.authority not in self._hosts():
                 left_out.append(node.authority)
                 if exc.kind in _DEAD:
@@ -296,6 +295,7 @@ class WebHdfs:
             try:
                 return attempt(self.bases[current], left_out)
             except (TransportError, StorageUnavailableError) as exc:
+                self._alike.clear()
                 problem = exc if isinstance(exc, StorageError) else self._unavailable(exc)
                 if len(left_out) > known and tries is None:
                     continue  # another data node may do at once

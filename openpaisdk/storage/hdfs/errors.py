@@ -63,6 +63,8 @@ def storage_error(status: int, body: bytes, path: str) -> StorageError:
         return StorageUnavailableError(f"{path!r}: the storage is busy: {message or status}")
     if "could only be written to 0 of" in message or "BlockMissing" in name or "ConnectException" in name:
         return StorageUnavailableError(f"{path!r}: no data node takes part: {message}")
+    if "java.io.EOFException" in message or "java.net.ConnectException" in message:
+        return StorageUnavailableError(f"{path!r}: a data node does not reach the name node: {message}")
     if status >= 500 and not name:
         return StorageUnavailableError(f"{path!r}: the storage failed with status {status}")
     return StorageError(f"{path!r}: the storage says: {message or status}")

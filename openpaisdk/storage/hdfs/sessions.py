@@ -104,6 +104,7 @@ class SessionSender:
                 url,
                 data=data,
                 headers=headers,
+                auth=_let_in_by_address if "delegation=" in url else None,
                 timeout=self._timeout,
                 # Where a body goes, the address holds a token or the session a cookie; a body cannot wait
                 # for a challenge.
@@ -147,6 +148,11 @@ class SessionReply:
 
     def close(self) -> None:
         self._reply.close()
+
+
+def _let_in_by_address(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave out the ticket: the token in an address is enough, and a body could not be sent a second time."""
+    return request
 
 
 def _transport_error(exc: requests.RequestException, url: str) -> TransportError:

@@ -118,6 +118,41 @@ async function places(client) {
   await step('userThatIsNot', () => client.user.getUser('nope'));
 }
 
+async function people(client) {
+  const [username, first, second] = [`${prefix}-carol`, 'a first password', 'a second password'];
+  const carol = { username, email: 'carol@example.com', virtualCluster: ['default'], admin: false };
+  await step('createUser', () => client.user.createUser({ ...carol, password: first }));
+  await step('createUserAgain', () => client.user.createUser({ ...carol, password: first }));
+  await step('updateUser', () => client.user.updateUser({ username, password: second }));
+  const hers = new PAIV2.OpenPAIClient({ pai_uri: uri, username, password: second });
+  await step('updateUserSelf', () => hers.user.updateUserSelf({ username, email: 'new@example.com' }));
+  await step('userUpdated', () => client.user.getUser(username));
+  await step('hersStopsOurs', () => hers.job.updateJobExecutionType(user, `${prefix}-done`, 'STOP'));
+  await step('hersSeesOurs', () => hers.job.getJob(user, `${prefix}-done`));
+  await step('hersManages', () => hers.user.createUser({ ...carol, username: 'x', password: first }));
+  await step('hersNodes', () => hers.kubernetes.getK8sNodes());
+
+  const groupname = `${prefix}_team`;
+  const extension = { acls: { admin: false, virtualClusters: ['default'], storageConfigs: [] } };
+  const group = { groupname, description: 'a team', externalName: '', extension };
+  await step('createGroup', () => client.group.createGroup(group));
+  await step('updateGroup', () => client.group.updateGroup({ patch: true, data: { groupname, description: 'x' } }));
+  await step('group', () => client.group.getGroup(groupname));
+  await step('groups', () => client.group.getAllGroup());
+  await step('addToGroup', () => client.user.updateUserGroup(username, groupname));
+  await step('members', () => client.group.getGroupMembers(groupname));
+  await step('removeFromGroup', () => client.user.deleteUserGroup(username, groupname));
+  await step('setGroups', () => client.user.updateUserGrouplist(username, ['default', groupname]));
+  await step('userInGroups', () => client.user.getUser(username));
+  await step('deleteGroup', () => client.group.deleteGroup(groupname));
+  await step('groupThatIsNot', () => client.group.getGroup(groupname));
+  await step('deleteUser', () => client.user.deleteUser(username));
+  await step('deletedLists', () => hers.job.listJobs());
+
+  await step('nodes', () => client.kubernetes.getK8sNodes());
+  await step('pods', () => client.kubernetes.getK8sPods({ namespace: 'default' }));
+}
+
 async function version1() {
   const old = new PAIV1.OpenPAIClient({ rest_server_uri: `${uri}/rest-server`, username: user, password });
   await step('v1Authn', () => old.authn.info());
@@ -141,6 +176,7 @@ async function main() {
   await jobs(client);
   await tokens(client);
   await places(client);
+  await people(client);
   await version1();
   await logins();
   process.stdout.write(JSON.stringify(steps));

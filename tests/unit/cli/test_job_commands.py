@@ -114,9 +114,13 @@ def test_lines_of_several_tasks_carry_their_task():
     )
 
 
-def test_bytes_that_are_no_text_survive():
-    text = following.text_of({"base64": "6XTpCg=="})
-    assert text.encode("utf-8", "surrogateescape") == b"\xe9t\xe9\n"
+def test_a_line_without_end_of_one_of_several_tasks_is_shown_in_pieces():
+    written = []
+    feed = following.LineFeed(written.append, several_tasks=True)
+    for _ in range(5):
+        feed.feed("worker", 0, "x" * 40_000)
+    feed.close()
+    assert written == [f"worker[0] | {'x' * 80_000}\n"] * 2 + [f"worker[0] | {'x' * 40_000}\n"]
 
 
 def test_what_is_to_be_known_of_a_job_is_told_with_its_log(bench, log, end):

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -23,7 +24,15 @@ class FakeLog:
     def __init__(self, content: bytes = b"", *, ended: bool = False) -> None:
         self.content = content
         self.ended = ended
-        self.events: set[asyncio.Event] = set()
+        self.dropped = 0
+        self.listeners: list[Callable[[], None]] = []
+
+    @property
+    def has_several_listeners(self) -> bool:
+        return len(self.listeners) > 1
+
+    def begin(self, name: str) -> int:
+        return self.dropped
 
     def size(self, name: str) -> int:
         return len(self.content)
@@ -40,17 +49,12 @@ class FakeLog:
         self.wake()
 
     def wake(self) -> None:
-        for event in self.events:
-            event.set()
+        for listener in self.listeners:
+            listener()
 
-    @contextlib.asynccontextmanager
-    async def follow(self, name: str):
-        event = asyncio.Event()
-        self.events.add(event)
-        try:
-            yield FakeWatch(event)
-        finally:
-            self.events.discard(event)
+    def listen(self, on_change: Callable[[], None]) -> Callable[[], None]:
+        self.listeners.append(on_change)
+        return lambda: self.listeners.remove(on_change)
 
 
 class FakeWatch:
@@ -358,11 +362,9 @@ def test_nothing_is_left_behind_by_a_client_that_goes():
         await client.next()
         await client.next()
         await asyncio.sleep(0)
-        assert log.events
-        pumps = set(client.follower._pumps)
+        assert log.listeners
         await client.pieces.aclose()
-        await asyncio.wait(pumps)
-        assert not log.events
+        assert not log.listeners
 
     run(follow_and_go)
 
@@ -492,6 +494,19 @@ def test_a_line_that_is_not_utf8_is_sent_as_bytes_and_the_rest_as_text():
     assert base64.b64decode(pieces[1]["base64"]) == b"\xff\xfe bad\n"
 
 
+def test_what_is_no_text_is_sent_in_large_pieces():
+    content = bytes(range(256)) * 200
+    pieces = pieces_of(FakeLog(content, ended=True))
+    assert len(pieces) == 2
+    assert pieces[0]["text"].encode() + base64.b64decode(pieces[1]["base64"]) == content
+
+
+def test_text_that_is_hardly_any_is_sent_as_bytes():
+    content = b"\0" * log_pieces.PIECE_BYTES
+    (piece,) = pieces_of(FakeLog(content, ended=True))
+    assert base64.b64decode(piece["base64"]) == content
+
+
 def test_large_pieces_are_cut_at_the_end_of_a_line(monkeypatch):
     monkeypatch.setattr(log_pieces, "PIECE_BYTES", 10)
     pieces = pieces_of(FakeLog(b"one\ntwo\nthree\na line of more than ten\n", ended=True))
@@ -522,6 +537,74 @@ def test_bytes_of_an_unfinished_character_are_counted(data, count):
     assert incomplete_bytes(data) == count
 
 
+def test_followers_of_one_log_share_what_is_newest():
+    log = FakeLog(b"old\n")
+    log.listeners = [lambda: None] * 2
+    reads = []
+    read = log.read
+    log.read = lambda *arguments: reads.append(arguments) or read(*arguments)
+    followers = [LogStream(log, "all", task(), 0, tells_end=number == 2) for number in range(4)]
+    behind = LogStream(log, "all", task(), 0)
+    for content in ("", "more\n", "and more\n"):
+        log.add(content.encode())
+        del reads[:]
+        pieces = [follower.next_piece() for follower in followers]
+        assert len(reads) == 2  # once for those who are told places, once for the others
+        assert [json.loads(piece)["text"] for piece in pieces] == [content or "old\n"] * 4
+    assert (
+        "".join(json.loads(piece)["text"] for piece in iter(behind.next_piece, None)) == log.content.decode()
+    )
+
+
+def test_what_is_shared_is_bounded(monkeypatch):
+    monkeypatch.setattr(log_pieces, "_SHARED_BYTES", 1000)
+    log = FakeLog()
+    log.listeners = [lambda: None] * 2
+    first, second = (LogStream(log, "all", task(), 0) for _ in range(2))
+    for number in range(100):
+        log.add(b"%d\n" % number)
+        first.next_piece()
+    assert sum(len(piece) for piece, _ in first._shared._pieces.values()) <= 1000
+    assert (
+        "".join(json.loads(piece)["text"] for piece in iter(second.next_piece, None)) == log.content.decode()
+    )
+
+
+def test_a_single_follower_leaves_nothing_in_memory():
+    log = FakeLog(b"text\n")
+    stream = LogStream(log, "all", task(), 0)
+    assert stream.next_piece()
+    assert not stream._shared._pieces
+
+
+def test_what_was_dropped_is_told_and_the_rest_follows():
+    log = FakeLog("0123ü rest\n".encode())
+    log.dropped = 5  # in the middle of a character
+    note, broken = pieces_of(log)
+    assert note == {
+        "type": "note",
+        "text": "5 bytes of the log of worker-0 are not shown: "
+        "of a large log only the last two parts are kept",
+    }
+    assert base64.b64decode(broken["base64"]) == log.content[5:]
+    told = json.loads(LogStream(log, "all", task(), 2, tells_end=True).next_piece())
+    assert (told["text"].split()[0], told["end"], told["attempt"]) == ("3", 5, 0)
+
+
+def test_a_log_that_its_task_has_emptied_has_an_end():
+    log = FakeLog(b"", ended=True)
+    log.size = lambda name: 1000
+    stream = LogStream(log, "all", task(), 0)
+    assert stream.next_piece() is None
+    assert stream.is_over()
+
+
+def test_a_tail_does_not_go_back_behind_what_is_kept():
+    log = FakeLog(b"1\n2\n3\n")
+    log.dropped = 2
+    assert asyncio.run(tail_position(log, "all", 9)) == 2
+
+
 @pytest.mark.parametrize(
     ("content", "lines", "rest"),
     [
@@ -537,7 +620,7 @@ def test_bytes_of_an_unfinished_character_are_counted(data, count):
 def test_the_last_lines_are_found(monkeypatch, content, lines, rest):
     for size in (1, 2, 3, 100):
         monkeypatch.setattr(log_pieces, "PIECE_BYTES", size)
-        assert content[tail_position(FakeLog(content), "all", lines) :] == rest
+        assert content[asyncio.run(tail_position(FakeLog(content), "all", lines)) :] == rest
 
 
 def test_roles_go_by_either_name():

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
+import os
+import random
 from pathlib import Path
 
 import pytest
 
 from openpaisdk.local.home import TaskFiles
-from openpaisdk.local.jobs.logs import MergeOrder, TaskLog
+from openpaisdk.local.jobs.holes import give_back
+from openpaisdk.local.jobs.logs import STREAMS, LogPart, TaskLog
+from openpaisdk.local.jobs.merge_order import MergeOrder
+from openpaisdk.local.jobs.watch import PORTABLE_VARIABLE
 
 
 @pytest.fixture
@@ -65,36 +70,42 @@ def test_a_line_that_was_being_written_at_a_crash_is_passed_over(tmp_path: Path)
     assert order.size == 5
 
 
-def test_with_one_stream_only_all_is_that_file(files: TaskFiles) -> None:
+def test_with_one_stream_only_all_is_that_stream(files: TaskFiles) -> None:
     write(files.stderr, b"x")
-    log = TaskLog(files)
-    assert log.path("all") == files.stderr
-    assert log.tail("all", 10) == b"x"
+    assert TaskLog(files).tail("all", 10) == b"x"
 
 
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     log = TaskLog(TaskFiles(str(tmp_path)))
-    assert log.names() == []
+    assert log.parts() == {}
     assert log.read("stdout", 0, 10) == b""
-    assert log.path("../secrets") is None
+    with pytest.raises(ValueError, match="secrets"):
+        log.read("../secrets", 0, 1)
 
 
-def test_a_follower_is_woken_by_a_write_and_by_the_end(files: TaskFiles) -> None:
-    async def follow() -> list[bytes]:
-        log = TaskLog(files, running=True)
-        seen = []
-        async with log.follow("all") as watch:
-            assert not await watch.changed(0.01)
-            write(files.stdout, b"hello")
-            log.noticed(0)
-            assert await watch.changed(1)
-            seen.append(log.read("all", 0, 100))
-            log.finish()
-            assert await watch.changed(1)
-            assert log.ended
-        return seen
+def test_logs_of_the_platform_are_there_when_their_files_are(files: TaskFiles) -> None:
+    for name in ("runtime.log", "init.log", "barrier.log", "pai-termination-log", "lock", "token"):
+        write(f"{files.folder}/{name}", b"text")
+    parts = TaskLog(files).parts()
+    assert set(parts) == {
+        *("stdout", "stderr", "all"),
+        *("runtime.log", "init.log", "barrier.log", "pai-termination-log"),
+    }
+    assert parts["init.log"] == LogPart("init.log", 0, 4)
 
-    assert asyncio.run(follow()) == [b"hello"]
+
+def test_those_who_listen_are_told_of_growth_and_of_the_end(files: TaskFiles) -> None:
+    log = TaskLog(files, running=True)
+    told = []
+    stop = log.listen(lambda: told.append((log.size("all"), log.ended)))
+    log.noticed(0)
+    assert told == []
+    write(files.stdout, b"hello")
+    log.noticed(0)
+    log.finish()
+    stop()
+    log.noticed(0)
+    assert told == [(5, False), (5, True)]
 
 
 def test_binary_output_comes_through_unchanged(files: TaskFiles) -> None:
@@ -116,3 +127,174 @@ def test_what_was_read_once_reads_the_same_after_a_crash(files: TaskFiles) -> No
     again = TaskLog(files, running=True)
     assert seen == b"err out "
     assert again.read("all", 0, 100) == b"err out out again err again"
+
+
+# --- rotation ---------------------------------------------------------------------------------
+PART = 64 * 1024
+"""Small, but of whole blocks of a disk, which alone can be given back."""
+
+
+class Writer:
+    """Writes to the streams of a task, remembers what came in which order, and tells the log."""
+
+    def __init__(self, files: TaskFiles) -> None:
+        self.files = files
+        self.log = TaskLog(files, running=True, part_bytes=PART)
+        self.wrote = {"stdout": b"", "stderr": b"", "all": b""}
+
+    def write(self, stream: int, data: bytes, *, watched: bool = True) -> None:
+        name = STREAMS[stream]
+        write((self.files.stdout, self.files.stderr)[stream], data)
+        self.wrote[name] += data
+        self.wrote["all"] += data
+        if watched:
+            self.log.noticed(stream)
+
+    def check(self, log: TaskLog) -> None:
+        """Check that what a log says is there can be read, and is the end of what was written."""
+        parts = log.parts()
+        for name, wrote in self.wrote.items():
+            assert log.size(name) == len(wrote)
+            last, before = parts[name], parts.get(f"{name}.1")
+            assert last.end == len(wrote)
+            assert last.start == (before.end if before else 0)
+            for part in filter(None, (last, before)):
+                assert part.start <= part.end <= part.start + PART
+                got = log.read(name, part.start, part.end - part.start)
+                assert got == wrote[part.start : part.end], name
+            if before:
+                assert log.begin(name) == before.start
+                if before.start:
+                    assert log.read(name, before.start - 1, 10) == b""
+
+
+def blocks(path: str) -> int:
+    return os.stat(path).st_blocks * 512
+
+
+def numbered(start: int, count: int) -> bytes:
+    return b"".join(b"%7d\n" % number for number in range(start, start + count))
+
+
+def test_a_log_that_grows_is_kept_in_two_parts(files: TaskFiles) -> None:
+    writer = Writer(files)
+    assert "stdout.1" not in writer.log.parts()
+    writer.write(0, b"x" * PART)
+    assert "stdout.1" not in writer.log.parts()  # full, but not more than that
+    writer.write(0, b"y")
+    assert writer.log.parts()["stdout.1"] == LogPart("stdout", 0, PART)
+    assert writer.log.parts()["stdout"] == LogPart("stdout", PART, PART + 1)
+    for number in range(40):
+        writer.write(0, numbered(number * 1000, 1000))
+        writer.check(writer.log)
+    writer.log.finish()
+    writer.check(writer.log)
+    writer.check(TaskLog(files, part_bytes=PART))
+
+
+def test_what_lies_before_the_last_two_parts_is_given_back_to_the_disk(files: TaskFiles) -> None:
+    writer = Writer(files)
+    probe = f"{files.folder}/probe"
+    write(probe, b"x" * PART)
+    can_punch = give_back(probe, PART)
+    for number in range(50):
+        writer.write(number % 2, b"x" * (PART // 2))
+    for path in (files.stdout, files.stderr):
+        assert os.stat(path).st_size == 25 * PART // 2
+        if can_punch:
+            assert blocks(path) <= 2 * PART + 4096
+
+
+def test_what_grew_while_no_server_looked_is_given_back_at_the_next_start(files: TaskFiles) -> None:
+    writer = Writer(files)
+    writer.write(0, b"x" * (10 * PART), watched=False)
+    log = TaskLog(files, running=True, part_bytes=PART)
+    writer.check(log)
+    if give_back(files.stdout, 1):
+        assert blocks(files.stdout) <= 2 * PART + 4096
+
+
+def test_where_nothing_can_be_given_back_all_else_is_the_same(
+    files: TaskFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PORTABLE_VARIABLE, "1")
+    writer = Writer(files)
+    for number in range(50):
+        writer.write(number % 3 // 2, numbered(number * 1000, 1000))
+        writer.check(writer.log)
+    assert blocks(files.stdout) > 3 * PART
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_both_streams_rotate_alone_and_all_with_them(files: TaskFiles, seed: int) -> None:
+    chance = random.Random(seed)
+    writer = Writer(files)
+    for number in range(150):
+        stream = int(chance.random() < (0.5 if seed % 2 else 0.02))
+        writer.write(stream, numbered(number * 1000, chance.randrange(1, 4000)))
+        if number % 10 == 0:
+            writer.check(writer.log)
+            writer.log.read("all", writer.log.begin("all"), 1)  # somebody reads: from now on it is kept
+            writer.log = TaskLog(files, running=True, part_bytes=PART)  # as after a crash
+            writer.check(writer.log)
+    writer.log.finish()
+    writer.check(TaskLog(files, part_bytes=PART))
+
+
+def test_one_large_write_may_fill_several_parts(files: TaskFiles) -> None:
+    writer = Writer(files)
+    writer.write(1, b"first")
+    writer.write(0, numbered(0, 70_000))
+    writer.write(1, b"last")
+    writer.check(writer.log)
+    assert writer.log.tail("all", 8) == b"999\nlast"
+
+
+def test_streams_that_take_turns_for_hours_leave_a_small_order(files: TaskFiles) -> None:
+    order = MergeOrder(files.merge_order, part_bytes=1 << 30, part_pieces=1000)
+    for number in range(1, 20_001):
+        order.saw((number, number))
+    assert order.size == 40_000
+    assert 1000 <= order.size - order.begins <= 2000
+    assert len(order.spans(order.begins, 40_000)) <= 2000
+    assert os.stat(files.merge_order).st_size < 50_000
+    again = MergeOrder(files.merge_order, part_bytes=1 << 30, part_pieces=1000)
+    again.saw((20_000, 20_000))
+    assert (again.begins, again.last_begins) == (order.begins, order.last_begins)
+    assert again.spans(again.begins, 40_000) == order.spans(order.begins, 40_000)
+
+
+def test_a_log_of_one_stream_that_is_read_as_it_grows_keeps_a_small_order(files: TaskFiles) -> None:
+    order = MergeOrder(files.merge_order)
+    for number in range(1, 5001):
+        order.saw((0, number))
+        order.keep()
+    assert os.stat(files.merge_order).st_size < 20_000
+    assert MergeOrder(files.merge_order).size == 5000
+
+
+def test_the_order_goes_on_where_a_damaged_file_ends(files: TaskFiles) -> None:
+    Path(files.merge_order).write_bytes(b"1 3\n0 5\n\xff\xfe 1\n1 9\n")
+    order = MergeOrder(files.merge_order)
+    assert order.size == 8
+    order.saw((9, 9))
+    order.saw((12, 9))
+    order.keep()
+    assert Path(files.merge_order).read_text() == "1 3\n0 9\n1 9\n0 12\n"
+
+
+def test_a_full_disk_does_not_end_the_server(files: TaskFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = MergeOrder(files.merge_order)
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", full)
+        for number in range(1, 10):
+            order.saw((number, number))
+        order.keep()
+    order.saw((10, 9))
+    order.keep()
+    again = MergeOrder(files.merge_order)
+    assert again.spans(0, 99) == order.spans(0, 99)

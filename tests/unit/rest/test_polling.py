@@ -243,6 +243,31 @@ def test_a_rotation_between_the_list_and_the_content_loses_nothing(paper: PaperC
     assert text_of(follow_on_paper(paper, arm)) == "begin\nend\nx"
 
 
+def test_two_rotations_between_two_looks_are_told_of(paper: PaperCluster) -> None:
+    def rotate_twice() -> None:
+        for text in (b"lost\n", b"second\n"):
+            paper.write(text)
+            paper.rotate()
+        paper.write(b"third\n")
+
+    paper.write(b"first\n")
+    events = follow_on_paper(paper, rotate_twice)
+    assert [event["text"] for event in events if event["type"] in ("log", "note")] == [
+        "first\n",
+        "a piece of the log of worker-0 is missing: it was written too fast",
+        "second\nthird\n",
+    ]
+
+
+def test_a_log_that_had_rotated_before_the_first_look_has_no_gap(paper: PaperCluster) -> None:
+    paper.write(b"first\n")
+    paper.rotate()
+    paper.write(b"second\n")
+    events = follow_on_paper(paper, lambda: paper.write(b"third\n"))
+    assert [event["type"] for event in events if event["type"] in ("log", "note")] == ["log", "log"]
+    assert text_of(events) == "first\nsecond\nthird\n"
+
+
 def test_what_was_written_before_a_retry_and_not_read_yet_is_read(paper: PaperCluster) -> None:
     def retry() -> None:
         paper.write(b"last words\n")

@@ -10,7 +10,7 @@ from openpaisdk.local.api import replies
 from openpaisdk.local.api.routes.jobs import find_job
 from openpaisdk.local.api_error import ApiError, no_job
 from openpaisdk.local.records import AttemptRecord, JobRecord, TaskRecord
-from openpaisdk.local.routing import ApiRoute, JsonReply
+from openpaisdk.local.routing import ApiRoute, JsonReply, number_of
 from openpaisdk.local.services import Services
 
 
@@ -60,7 +60,7 @@ class AttemptRoutes:
         self._auth.any_token(request)
         job = find_job(self._services, request)
         wanted = request.path_params["attempt"]
-        attempt = self._scheduler.attempt(job, int(wanted)) if wanted.isdecimal() else None
+        attempt = self._scheduler.attempt(job, number_of(wanted)) if wanted.isdecimal() else None
         if attempt is None:
             raise no_job(f"Job attempt not found in job {job.framework} with jobAttemptIndex {wanted}")
         return JsonReply(self._reply(job, attempt, latest=True))  # the real server says "latest" of each, too
@@ -86,7 +86,7 @@ def find_task_attempts(services: Services, job: JobRecord, request: Request) -> 
     attempt, role, index = (request.path_params[name] for name in ("attempt", "role", "index"))
     found: list[TaskRecord] = []
     if attempt.isdecimal() and index.isdecimal():
-        found = services.scheduler.task_attempts(job, int(attempt), role, int(index))
+        found = services.scheduler.task_attempts(job, number_of(attempt), role, number_of(index))
     if not found:
         raise no_job(
             f"Task not found in Job {job.framework} with jobAttemptIndex {attempt}, "

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from openpaisdk.local.api_error import invalid_parameters
 from openpaisdk.local.records import JobQuery
+from openpaisdk.local.routing import number_of
 
 LIMIT_DEFAULT = 5000
 LIMIT_MAX = 50_000
@@ -84,7 +85,7 @@ def _number(values: dict[str, str], name: str, default: int) -> int:
         return default
     if not (value.isascii() and value.isdecimal()):
         raise invalid_parameters(f'"{name}" must be a whole number, at least 0')
-    return int(value)
+    return number_of(value)
 
 
 def _order(value: str) -> tuple[str, bool]:

@@ -20,6 +20,7 @@ from openpaisdk.local.routing import (
     JsonReply,
     content_type,
     field_error,
+    number_of,
     read_body,
     read_values,
     text_field,
@@ -81,9 +82,9 @@ class JobRoutes:
     # --- look ----------------------------------------------------------------------------------
     async def list_jobs(self, request: Request) -> Response:
         """List jobs of all users."""
-        self._auth.any_token(request)
+        identity = self._auth.any_token(request)
         query = parse_job_query(request.scope["query_string"])
-        jobs, total = self._scheduler.jobs(query)
+        jobs, total = self._scheduler.page(query, identity.user)
         return JsonReply(replies.job_list(jobs, total))
 
     async def detail(self, request: Request) -> Response:
@@ -99,7 +100,7 @@ class JobRoutes:
             wanted is None or not wanted.isdecimal()
         ):  # like the real server, which takes a non-number as the newest
             return None if job.attempt_id is None else self._scheduler.attempt(job, job.attempt_id)
-        attempt = self._scheduler.attempt(job, int(wanted))
+        attempt = self._scheduler.attempt(job, number_of(wanted))
         if attempt is None:
             raise no_job(f"JobAttemptId {wanted} is not found in {job.framework}.")
         return attempt

@@ -5,7 +5,8 @@ Each task has a supervisor of its own, a few lines of ``sh`` in a new session: i
 runs the task's script under ``bash``, and writes down the exit code. Its standard input is a locked file,
 so whoever can take the lock knows that the supervisor is gone; with its two notes that tells of every task
 whether it runs, has ended (and how), was never started, or was lost with the machine. So a server that
-comes back neither loses a task nor starts one twice.
+comes back neither loses a task nor starts one twice. When a task is over nothing of it is left: its
+processes bear its mark (``processes.py``).
 """
 
 from __future__ import annotations
@@ -18,28 +19,48 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from openpaisdk.errors import LocalClusterError
 from openpaisdk.local.home import LocalHome, TaskFiles
-from openpaisdk.local.jobs.watch import become_subreaper, open_process_watcher
+from openpaisdk.local.jobs.executors.cpus import CpuShares, bound_to
+from openpaisdk.local.jobs.executors.groups import GroupRoot
+from openpaisdk.local.jobs.executors.memory import Excess, MemoryGuard, kernel_excess
+from openpaisdk.local.jobs.executors.processes import (
+    ProcessTable,
+    children,
+    is_alive,
+    reap,
+    reap_group,
+    send,
+    send_group,
+)
+from openpaisdk.local.jobs.watch import LOOK_INTERVAL_S, become_subreaper, open_process_watcher
 
 _SUPERVISOR = """\
 umask 022
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 exec 3>&2 2>>"$1/runtime.log"
-printf '%s\\n' "$$" >"$1/pid"
+printf '%s\\n' "$$" 1<>"$1/pid"
 "$2" "$1/$3" "$1" </dev/null 2>&3 3>&-
 code=$?
-printf '%s\\n' "$code" >"$1/exit"
+printf '%s\\n' "$code" 1<>"$1/exit"
 exit "$code"
 """
-_POD_VARIABLE = "FC_POD_UID"
+_BLANK_NOTE = " " * 8
+"""What the supervisor's notes hold before it writes them, in place: their room on the disk is taken before
+the task starts, so its end is noted on a full disk too.
+"""
 _PID_WAIT_S = 2.0
 _SIGNAL_BASE = 128
-_KILL_ROUNDS = 100
+_KILL_ROUNDS = 20
+"""How often in a row all of a task is killed: what multiplies must not get away."""
+_SWEEP_AGAIN_S = 0.1
+_REAP_INTERVAL_S = 5.0
+_EXCESS_GRACE_S = 1.0
+"""How long the supervisor of a task that was killed for its memory has to write down the exit code."""
 
 
 class Trace(Enum):
@@ -64,6 +85,10 @@ class Launch:
     entry: str
     """Name of the script that is run; it gets the folder of the scripts as its argument."""
     environment: Mapping[str, str]
+    memory_mb: int = 0
+    """Most memory that it may hold; 0 or less is no limit."""
+    cpus: int = 0
+    """How many CPUs it may run on; 0 or less, or more than there are, means all."""
 
 
 @dataclass(slots=True)
@@ -73,7 +98,12 @@ class _Running:
     files: TaskFiles
     process: subprocess.Popen[bytes] | None
     """``None`` when an earlier server started it: then it is no child of ours."""
+    mark: int
+    cpus: frozenset[int]
     kill_timer: asyncio.TimerHandle | None = None
+    """Set when it is being ended."""
+    must_die: bool = False
+    """Whether the grace period is over."""
     supervisor_gone: bool = False
 
 
@@ -99,6 +129,13 @@ class ProcessExecutor:
         self._bash = bash
         self._is_subreaper = become_subreaper()
         self._watcher = open_process_watcher(loop)
+        self._table = ProcessTable(home.folder)
+        self._groups = GroupRoot(home.folder, home.groups_file)
+        self._guard = MemoryGuard(loop, self._table, self._groups, self._exceeded)
+        self._excesses: dict[str, Excess] = {}
+        self._cpus = CpuShares()
+        self._reap_timer: asyncio.TimerHandle | None = None
+        self._sweep_timer: asyncio.TimerHandle | None = None
         self.on_exit: Callable[[str, int | None], None] = _ignore
         """Called with the pod uid and the command's exit code (128 + n after signal n), ``None`` when
         it was lost.
@@ -113,26 +150,34 @@ class ProcessExecutor:
         files = self.make_folder(launch.pod_uid)
         for name, content in launch.scripts.items():
             write_private(files.script(name), content)
+        for path in (files.pid, files.exit):
+            write_private(path, _BLANK_NOTE)
+        mark = self._table.mark_of(launch.pod_uid)
+        cpus = self._cpus.take(launch.cpus)
         descriptors = []
         try:
-            for path in (files.lock, files.stdout, files.stderr):
+            for path in (files.lock, files.stdout, files.stderr, files.runtime_log):
                 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
                 descriptors.append(os.open(path, flags, 0o600))
-            lock, stdout, stderr = descriptors
+            lock, stdout, stderr, _ = descriptors
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _SUPERVISOR, "opai-task", files.folder, self._bash, launch.entry],
-                stdin=lock,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=files.work,
-                env=launch.environment,
-                start_new_session=True,
-            )
+            with self._table.marking(mark), bound_to(cpus):
+                process = subprocess.Popen(
+                    ["/bin/sh", "-c", _SUPERVISOR, "opai-task", files.folder, self._bash, launch.entry],
+                    stdin=lock,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd=files.work,
+                    env=launch.environment,
+                    start_new_session=True,
+                )
+        except OSError:
+            self._cpus.give_back(cpus)
+            raise
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        self._follow(_Running(launch.pod_uid, process.pid, files, process))
+        self._follow(_Running(launch.pod_uid, process.pid, files, process, mark, cpus), launch.memory_mb)
         return process.pid
 
     def make_folder(self, pod_uid: str) -> TaskFiles:
@@ -156,13 +201,17 @@ class ProcessExecutor:
             return Trace.RUNNING
         if _read_number(files.exit) is not None:
             return Trace.ENDED
-        return Trace.LOST if os.path.exists(files.pid) else Trace.NEVER_STARTED
+        return Trace.NEVER_STARTED if _read_number(files.pid) is None else Trace.LOST
 
     def exit_code(self, pod_uid: str) -> int | None:
         """Return the exit code that the supervisor left, if it did."""
         return _read_number(self._home.task(pod_uid).exit)
 
-    def adopt(self, pod_uid: str) -> int:
+    def excess(self, pod_uid: str) -> Excess | None:
+        """Return how far over its memory a task that is over was, if it was ended for that."""
+        return self._excesses.pop(pod_uid, None) or _read_excess(self._home.task(pod_uid).excess)
+
+    def adopt(self, pod_uid: str, *, memory_mb: int = 0) -> int:
         """Watch a running task of an earlier server from now on; returns its process id.
 
         Raises:
@@ -175,8 +224,32 @@ class ProcessExecutor:
             if time.monotonic() > deadline:
                 raise LocalClusterError(f"the supervisor of task {pod_uid} runs but wrote no process id")
             time.sleep(0.005)
-        self._follow(_Running(pod_uid, pid, files, None))
+        cpus = self._cpus.take_again(pid)
+        task = _Running(pod_uid, pid, files, None, self._table.mark_of(pod_uid), cpus)
+        self._follow(task, memory_mb)
+        if not _is_locked(files.lock):  # it ended meanwhile: the process that is watched may be another's
+            self._loop.call_soon(self._supervisor_ended, task)
         return pid
+
+    def sweep(self) -> None:
+        """End what earlier servers' tasks have left behind, once all that run on are adopted."""
+        alive = {task.mark for task in self._running.values()}
+        for group in self._groups.left():
+            if group.name not in self._running:
+                excess = kernel_excess(group)
+                if excess is not None:
+                    self._keep_excess(group.name, excess)
+                group.stop_growth()
+                for pid in group.members():
+                    send(pid, signal.SIGKILL)
+                self._guard.retire(group)
+        for _ in range(_KILL_ROUNDS):
+            left = [pid for mark, pids in self._table.tasks().items() if mark not in alive for pid in pids]
+            if not left:
+                return
+            for pid in left:
+                send(pid, signal.SIGKILL)
+        self._sweep_timer = self._loop.call_later(_SWEEP_AGAIN_S, self.sweep)
 
     def kill(self, pod_uid: str, *, grace_s: float) -> None:
         """Ask a task's processes to end, and end them after the grace period."""
@@ -184,7 +257,10 @@ class ProcessExecutor:
         if task is None or task.kill_timer is not None:
             return
         task.kill_timer = self._loop.call_later(grace_s, self._kill_now, task)
-        self._signal(task, signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGCONT):  # who is stopped is to hear of it too
+            send_group(task.pid, number)
+            for pid in self._members(task):
+                send(pid, number)
         if task.supervisor_gone:  # only its strays were left
             self._loop.call_soon(self._supervisor_ended, task)
 
@@ -195,12 +271,19 @@ class ProcessExecutor:
                 task.kill_timer.cancel()
             if task.process is not None:
                 task.process.returncode = 0  # it is meant to outlive us: no warning about an unreaped child
+        for timer in (self._reap_timer, self._sweep_timer):
+            if timer is not None:
+                timer.cancel()
+        self._guard.close()
         self._watcher.close()
 
-    def _follow(self, task: _Running) -> None:
+    def _follow(self, task: _Running, memory_mb: int) -> None:
         self._running[task.pod_uid] = task
         self._supervisors.add(task.pid)
+        self._guard.follow(task.pod_uid, memory_mb)
         self._watcher.watch(task.pid, lambda: self._supervisor_ended(task))
+        if self._reap_timer is None and self._is_subreaper:
+            self._reap_timer = self._loop.call_later(_REAP_INTERVAL_S, self._reap_again)
 
     def _supervisor_ended(self, task: _Running) -> None:
         """Deliver the end of a task once no process of it holds its output any more; then nothing of it
@@ -209,13 +292,15 @@ class ProcessExecutor:
         if task.pod_uid not in self._running:
             return
         task.supervisor_gone = True
-        holders = [pid for pid in self._strays(task) if _holds(pid, task.files)]
-        # The log writers of a real cluster wait for these too (runtime-environment §4.4), but not when all
-        # must end.
-        if holders and task.kill_timer is None:
-            self._watcher.watch(holders[0], lambda: self._supervisor_ended(task))
+        left = self._left(task)
+        waited_for = self._waited_for(task, left)
+        if left and not waited_for:
+            send_group(task.pid, signal.SIGKILL)
+            self._kill_members(task)
+            waited_for = self._left(task) if self._table.can_mark else []
+        if waited_for:
+            self._when_over(waited_for[0], lambda: self._supervisor_ended(task))
             return
-        self._kill_now(task)
         if task.kill_timer is not None:
             task.kill_timer.cancel()
         if task.process is not None:
@@ -225,43 +310,106 @@ class ProcessExecutor:
             code = _read_number(task.files.exit)
         del self._running[task.pod_uid]
         self._supervisors.discard(task.pid)
+        self._cpus.give_back(task.cpus)
+        excess = self._guard.forget(task.pod_uid)
+        if excess is not None:
+            self._keep_excess(task.pod_uid, excess)
         self.on_exit(task.pod_uid, code)
 
-    def _signal(self, task: _Running, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(task.pid, number)
-        for pid in self._strays(task):
-            _send(pid, number)
+    def _waited_for(self, task: _Running, left: list[int]) -> list[int]:
+        """Return which of the processes that are left may go on for now."""
+        if task.must_die:
+            return []
+        if task.kill_timer is not None:
+            return left
+        # The log writers of a real cluster wait for these too (runtime-environment §4.4).
+        return [pid for pid in left if _holds(pid, task.files)]
 
-    def _kill_now(self, task: _Running) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(task.pid, signal.SIGKILL)
-        for _ in range(_KILL_ROUNDS):  # a stray that dies leaves its own children to us
-            strays = list(self._strays(task))
-            for pid in strays:
-                _send(pid, signal.SIGKILL)
-                if task.process is not None:
-                    _reap(pid, wait=True)
-            if not strays:
-                break
+    def _when_over(self, pid: int, again: Callable[[], None]) -> None:
+        if self._table.can_mark:
+            self._watcher.watch(pid, again)
+        else:
+            self._loop.call_later(LOOK_INTERVAL_S, again)
 
-    def _strays(self, task: _Running) -> Iterator[int]:
-        """Yield the processes that a task has left behind, in its session or out of it; reaps the dead
-        among them.
-        """
-        if not self._is_subreaper:
+    # --- memory --------------------------------------------------------------------------------
+    def _exceeded(self, pod_uid: str, excess: Excess) -> None:
+        """End a task that is over its memory."""
+        task = self._running.get(pod_uid)
+        if task is None or pod_uid in self._excesses:
             return
-        marker = f"{_POD_VARIABLE}={task.pod_uid}".encode()
-        candidates = _children() if task.process is not None else _all_processes()
-        for pid in candidates:
-            if pid in self._supervisors:
-                continue
-            state, session = _state_and_session(pid)
-            if state == "Z":
-                if task.process is not None:
-                    _reap(pid)
-            elif session == task.pid or marker in _environment(pid):
-                yield pid
+        self._keep_excess(pod_uid, excess)
+        if task.kill_timer is not None:
+            task.kill_timer.cancel()
+        task.kill_timer = self._loop.call_later(_EXCESS_GRACE_S, self._kill_now, task)
+        task.must_die = True
+        self._kill_members(task)
+        if task.supervisor_gone:
+            self._loop.call_soon(self._supervisor_ended, task)
+
+    def _keep_excess(self, pod_uid: str, excess: Excess) -> None:
+        """Keep why a task ends, also for the next server."""
+        if pod_uid not in self._excesses:
+            self._excesses[pod_uid] = excess
+            with contextlib.suppress(OSError):
+                write_private(self._home.task(pod_uid).excess, excess.to_text())
+
+    # --- processes of a task -------------------------------------------------------------------
+    def _kill_now(self, task: _Running) -> None:
+        task.must_die = True
+        send_group(task.pid, signal.SIGKILL)
+        self._kill_members(task)
+
+    def _kill_members(self, task: _Running) -> None:
+        """Kill all of a task but its supervisor, which then ends by itself."""
+        group = self._guard.group(task.pod_uid)
+        if group is not None:
+            group.stop_growth()
+        killed: set[int] = set()
+        for _ in range(_KILL_ROUNDS):
+            left = set(self._members(task)) - killed
+            for pid in left:
+                send(pid, signal.SIGKILL)
+            if not left:
+                break
+            killed |= left
+
+    def _left(self, task: _Running) -> list[int]:
+        """Return what is left of a task whose supervisor is gone; without marks, its group as one."""
+        if not self._table.can_mark:
+            if task.process is not None:
+                task.process.poll()
+                reap_group(task.pid)
+            return [task.pid] if send_group(task.pid, 0) else []
+        orphans = self._reap_orphans()
+        if self._is_subreaper and task.process is not None and not orphans:
+            return []  # what a child of ours leaves behind becomes ours
+        return self._members(task) or self._members(
+            task
+        )  # one look misses the child of one that dies meanwhile
+
+    def _members(self, task: _Running) -> list[int]:
+        """Return the living processes of a task without its supervisor."""
+        found = set(self._table.members(task.mark))
+        group = self._guard.group(task.pod_uid)
+        if group is not None:
+            found.update(pid for pid in group.members() if is_alive(pid))
+        return sorted(found - {task.pid})
+
+    def _reap_orphans(self) -> list[int]:
+        """Reap the dead among the processes that tasks have left to us; returns the living."""
+        if not self._is_subreaper:
+            return []
+        for _ in range(_KILL_ROUNDS):
+            orphans = [pid for pid in children() if pid not in self._supervisors]
+            living = [pid for pid in orphans if not reap(pid)]
+            if len(living) == len(orphans):
+                break  # else those that died have left us their children
+        return orphans
+
+    def _reap_again(self) -> None:
+        self._reap_timer = None
+        if self._reap_orphans() or self._running:
+            self._reap_timer = self._loop.call_later(_REAP_INTERVAL_S, self._reap_again)
 
 
 def _ignore(_pod_uid: str, _code: int | None) -> None:
@@ -280,11 +428,11 @@ def write_private(path: str, text: str) -> None:
 def _read_number(path: str) -> int | None:
     """Return the number in a note, or ``None`` when there is no whole one."""
     try:
-        with open(path, encoding="ascii") as file:
-            text = file.read()
+        with open(path, encoding="ascii", errors="replace") as file:
+            number, newline, _ = file.read().partition("\n")
     except FileNotFoundError:
         return None
-    return int(text) if text.endswith("\n") and text.strip().isdigit() else None
+    return int(number) if newline and number.isdecimal() else None
 
 
 def _is_locked(path: str) -> bool:
@@ -296,45 +444,12 @@ def _is_locked(path: str) -> bool:
     return False
 
 
-def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
-
-
-def _reap(pid: int, *, wait: bool = False) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0 if wait else os.WNOHANG)
-
-
-def _children() -> list[int]:
-    pid = os.getpid()
+def _read_excess(path: str) -> Excess | None:
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return _all_processes()
-
-
-def _all_processes() -> list[int]:
-    own = os.getpid()
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != own]
-
-
-def _state_and_session(pid: int) -> tuple[str, int]:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return "", 0
-    return fields[0], int(fields[3])
-
-
-def _environment(pid: int) -> bytes:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
+        with open(path, encoding="ascii") as file:
+            return Excess.from_text(file.read())
+    except FileNotFoundError:
+        return None
 
 
 def _holds(pid: int, files: TaskFiles) -> bool:

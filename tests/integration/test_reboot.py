@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""After a reboot no process is left, and process ids mean others: what ran is tried again by its policy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+
+def wait_for_lines(path: Path, count: int) -> None:
+    while not path.exists() or len(path.read_text().splitlines()) < count:
+        os.sched_yield()
+
+
+def processes_of(home: Path) -> list[int]:
+    marker = f"={home}/tasks/".encode()
+    found = []
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit() and marker in Path(f"/proc/{name}/environ").read_bytes():
+                found.append(int(name))
+    return found
+
+
+def reboot(server, home: Path) -> None:
+    """Leave what a machine leaves that went down: files, and nothing that lives."""
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait(30)
+    while pids := processes_of(home):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    content = json.loads((home / "server.json").read_text())
+    (home / "server.json").write_text(json.dumps({**content, "boot": "the one before"}))
+
+
+def test_what_ran_at_a_reboot_ends_as_lost_and_is_tried_again(start_server, tmp_path) -> None:
+    home, runs = tmp_path / "local", tmp_path / "runs"
+    server = start_server("--cpu", "2")
+    command = (
+        f"echo $FC_FRAMEWORK_ATTEMPT_ID >> {runs}; [ $FC_FRAMEWORK_ATTEMPT_ID = 1 ] || sleep 600; exit 7"
+    )
+    assert server.submit(server.document("ran", command)).status_code == 202
+    assert server.submit(server.document("waited", "exit 3")).status_code == 202
+    assert server.run("over", "exit 5")["user_exit_code"] == 5
+    wait_for_lines(runs, 1)
+    reboot(server, home)
+    again = start_server()
+    assert again.wait("ran", "waited")["done"]
+    assert runs.read_text() == "0\n1\n"
+    path = f"/api/v2/jobs/{again.user}~ran"
+    assert again.get(f"{path}/attempts/0").json()["jobStatus"]["appExitCode"] == -1001
+    detail = again.get(path).json()["jobStatus"]
+    assert (detail["retries"], detail["retryDetails"]["platform"], detail["appExitCode"]) == (1, 1, 255)
+    assert again.wait("over")["jobs"][f"{again.user}~over"]["user_exit_code"] == 5
+
+
+def test_a_process_that_has_got_a_lost_tasks_id_is_left_alone(start_server, tmp_path) -> None:
+    home, runs = tmp_path / "local", tmp_path / "runs"
+    server = start_server()
+    command = f"echo run >> {runs}; [ $FC_FRAMEWORK_ATTEMPT_ID = 1 ] || sleep 600"
+    assert server.submit(server.document("lost", command)).status_code == 202
+    wait_for_lines(runs, 1)
+    reboot(server, home)
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as innocent:
+        [note] = home.glob("tasks/*/pid")
+        note.write_text(f"{innocent.pid}\n")
+        again = start_server()
+        assert again.wait("lost")["jobs"][f"{again.user}~lost"]["state"] == "SUCCEEDED"
+        assert innocent.poll() is None
+        innocent.kill()
+    assert runs.read_text() == "run\nrun\n"
+
+
+def test_a_task_whose_notes_a_reboot_has_eaten_counts_as_lost_and_not_as_never_started(
+    start_server, tmp_path
+) -> None:
+    home, runs = tmp_path / "local", tmp_path / "runs"
+    server = start_server()
+    command = f"echo $FC_FRAMEWORK_ATTEMPT_ID >> {runs}; [ $FC_FRAMEWORK_ATTEMPT_ID = 1 ] || sleep 600"
+    assert server.submit(server.document("lost", command)).status_code == 202
+    wait_for_lines(runs, 1)
+    reboot(server, home)
+    [note] = home.glob("tasks/*/pid")
+    note.write_bytes(b"\0" * 8)  # as file systems may leave what was not synced
+    again = start_server()
+    assert again.wait("lost")["jobs"][f"{again.user}~lost"]["state"] == "SUCCEEDED"
+    assert runs.read_text() == "0\n1\n"
+
+
+def test_secrets_of_jobs_that_are_over_do_not_outlast_a_crash(start_server, tmp_path) -> None:
+    home = tmp_path / "local"
+    server = start_server()
+    server.stop()
+    for name in ("17.json", "18.json.4711.part"):
+        (home / "secrets" / name).write_text("{}")
+    start_server()
+    assert os.listdir(home / "secrets") == []
