@@ -27,7 +27,7 @@ CLUSTER: dict[str, Callable[[], Iterator[Row]]] = {
     "idle": measure_idle,
     "storage": measure_storage,
 }
-"""The tables of steps 2 and 3; the last row of step 2, 200 times ``kill -9`` under load, is ``make chaos``."""
+"""The tables of steps 2 and 3; the last row of step 2, 200 times ``kill -9``, is ``make chaos``."""
 HEAD = ("measure", "measured", "reach", "stretch")
 
 

@@ -20,7 +20,7 @@ from openpaisdk.storage.hdfs.storage import HdfsStorage
 from tests.contract.storage import StorageContract
 from tests.hadoop.cluster import Hadoop
 from tests.hadoop.high_availability import PairOfNameNodes
-from tests.hadoop.kerberos import Kdc, KerberosHadoop
+from tests.hadoop.kerberos import KerberosHadoop
 
 pytestmark = pytest.mark.integration
 
@@ -129,29 +129,6 @@ class TestHadoopStorageByDelegationToken(StorageContract):
         return folder
 
 
-@pytest.fixture(scope="module")
-def ticket(kdc: Kdc) -> dict[str, str]:
-    return kdc.client_environment(kdc.keytab("bob", "bob"))
-
-
-class TestHadoopStorageByTicket(StorageContract):
-    """With a ticket of Kerberos, through the client of the ``hdfs`` package."""
-
-    @pytest.fixture
-    def storage(
-        self, hadoop_kerberos: KerberosHadoop, ticket: dict[str, str], monkeypatch: pytest.MonkeyPatch
-    ) -> Storage:
-        for name, value in ticket.items():
-            monkeypatch.setenv(name, value)
-        return HdfsStorage(hadoop_kerberos.uri, kerberos=True)
-
-    @pytest.fixture
-    def root(self, hadoop_kerberos: KerberosHadoop) -> str:
-        folder = f"/user/bob/contract-{next(_numbers)}"
-        hadoop_kerberos.make_folder(folder, owner="bob")
-        return folder
-
-
 def test_who_has_no_token_is_not_let_in(hadoop_kerberos: KerberosHadoop) -> None:
     with pytest.raises(StoragePermissionError):
         HdfsStorage(hadoop_kerberos.uri, user="hdfs").list("/")
@@ -164,6 +141,21 @@ def ticket(hadoop_kerberos: KerberosHadoop, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in hadoop_kerberos.kdc.login("alice").items():
         monkeypatch.setenv(name, value)
     hadoop_kerberos.make_folder("/user/alice", owner="alice")
+
+
+@pytest.mark.usefixtures("ticket")
+class TestHadoopStorageByTicket(StorageContract):
+    """With a ticket of Kerberos, through the client of the ``hdfs`` package."""
+
+    @pytest.fixture
+    def storage(self, hadoop_kerberos: KerberosHadoop) -> Storage:
+        return HdfsStorage(hadoop_kerberos.uri, kerberos=True)
+
+    @pytest.fixture
+    def root(self, hadoop_kerberos: KerberosHadoop) -> str:
+        folder = f"/user/alice/contract-{next(_numbers)}"
+        hadoop_kerberos.make_folder(folder, owner="alice")
+        return folder
 
 
 @pytest.mark.usefixtures("ticket")

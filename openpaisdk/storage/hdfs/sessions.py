@@ -106,9 +106,6 @@ class SessionSender:
                 headers=headers,
                 auth=_let_in_by_address if "delegation=" in url else None,
                 timeout=self._timeout,
-                # Where a body goes, the address holds a token or the session a cookie; a body cannot wait
-                # for a challenge.
-                auth=_as_it_is if body is not None else None,
                 allow_redirects=False,
                 stream=True,
             )
@@ -118,10 +115,6 @@ class SessionSender:
 
     def close(self) -> None:
         self._session.close()
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 class SessionReply:
