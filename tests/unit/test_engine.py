@@ -55,7 +55,7 @@ def test_version_is_a_text():
         (["jbo", "list"], "opai has no command 'jbo'", "did you mean `opai job`?"),
         (["job", "listt"], "opai job has no command 'listt'", "did you mean `opai job list`?"),
         (["job", "sweep"], "opai job has no command 'sweep'", "`opai job -h` lists"),
-        (["storage", "list"], "opai has no command 'storage'", "`opai -h` lists"),
+        (["processor", "list"], "opai has no command 'processor'", "`opai -h` lists"),
         (["-x", "job", "list"], "unknown option '-x' before the command", "`opai -h`"),
         (["job", "--name", "list"], "unknown option '--name' before the command", "`opai job -h`"),
         (["-o", "json"], "no command was named", "`opai -h`"),
