@@ -18,6 +18,7 @@ from openpaisdk.errors import (
     StorageError,
     StorageExistsError,
     StorageIsFolderError,
+    StorageMismatchError,
     StorageNotFolderError,
     StorageNotFoundError,
 )
@@ -105,6 +106,8 @@ class Upload(Transfer):
         aside = self._aside(target, content.identity)
         try:
             self._store(content, aside)
+            if not self._verify and self._size_of(aside) != content.size:
+                raise mismatch(content.name)
             self._storage._rename(aside, target, overwrite=self._overwrite)
         except OpenPaiError:
             self._drop(aside)
@@ -125,6 +128,9 @@ class Upload(Transfer):
                 self._storage._send(path, piece)
             if self._verify:
                 check_stored(self._storage, path, content, digest, self._note)
+        except StorageMismatchError:
+            self._drop(path)  # else the next try would take it for what it has sent
+            raise
         finally:
             piece.close()
 
@@ -196,6 +202,7 @@ class Upload(Transfer):
         sizes = self._kept(folder)
         for content, name in plan.files:
             if sizes.get(name) != content.size:
+                self._drop(join(folder, name))
                 raise mismatch(content.name)
 
     def _merge(self, plan: Plan, folder: str) -> None:

@@ -168,6 +168,27 @@ def test_what_arrives_as_another_is_an_error_and_what_was_there_stays(
     assert (storage.names, storage.files["/a"]) == (["/a"], b"old")
 
 
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_file_of_a_folder_that_arrived_wrong_is_sent_anew(
+    storage: DictStorage, tree: Path, monkeypatch: pytest.MonkeyPatch, verify: bool
+) -> None:
+    write = storage._write
+
+    def shortened(path: str, source: Any) -> None:
+        write(path, source)
+        storage.files[path] = storage.files[path][:-1]
+
+    monkeypatch.setattr(storage, "_write", shortened)
+    with pytest.raises((TransferError, StorageMismatchError)):
+        storage.upload(str(tree), "/copy", verify=verify)
+    with pytest.raises(StorageMismatchError):
+        storage.upload(str(tree / "a.txt"), "/a.txt", verify=verify)
+    assert not storage.exists("/copy") and not storage.exists("/a.txt")
+    monkeypatch.setattr(storage, "_write", write)
+    storage.upload(str(tree), "/copy", verify=True)
+    assert storage.files["/copy/sub/b.txt"] == b"bb"
+
+
 def test_a_folder_upload_that_broke_off_sends_only_what_is_missing(
     storage: DictStorage, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
