@@ -40,7 +40,16 @@ setup(
         "abfs": ["fsspec>=2023.1", "adlfs>=2023.1"],
         "gs": ["fsspec>=2023.1", "gcsfs>=2023.1"],
         "sftp": ["fsspec>=2023.1", "paramiko>=3"],
-        "test": [*LOCAL, *FAST, "hdfs[kerberos]", "jsonschema>=4.17", "pytest>=8", "build", "fsspec"],
+        "test": [
+            *LOCAL,
+            *FAST,
+            "hdfs[kerberos]",
+            "jsonschema>=4.17",
+            "pytest>=8",
+            "build",
+            "fsspec",
+            "schemathesis>=4",
+        ],
         "dev": [
             "ruff==0.17.5",
             "mypy==2.4.1",

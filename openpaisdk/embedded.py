@@ -376,7 +376,7 @@ def _end_of_log(path: str, start: int) -> str:
 
 
 def _was_killed(pid: int) -> bool:
-    """Tell whether a server that we started, and that hung up, has been ended by a signal, as far as is known."""
+    """Tell whether a server that we started, and that hung up, may have been ended by a signal."""
     try:
         return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
     except OSError:  # another thread of ours was told

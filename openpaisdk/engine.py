@@ -88,6 +88,7 @@ def _find_command(words: list[str]) -> str | tuple[str, str, list[str]]:
     """Return group, command and the words left for it; or the help that the words ask for."""
     before: list[str] = []
     group: str | None = None
+    first: str | None = None
     position = 0
     while position < len(words):
         word = words[position]
@@ -105,10 +106,13 @@ def _find_command(words: list[str]) -> str | tuple[str, str, list[str]]:
             if word not in table.GROUPS:
                 raise _unknown_command(word, table.GROUPS, "opai")
             group = word
+        elif first is None and _is_first_of_two(group, word):
+            first = word
         else:
-            verb = table.HIDDEN_NAMES.get((group, word), word)
+            name = f"{first} {word}" if first else word
+            verb = table.HIDDEN_NAMES.get((group, name), name)
             if verb not in table.COMMANDS[group]:
-                raise _unknown_command(word, table.COMMANDS[group], f"opai {group}")
+                raise _unknown_command(name, table.COMMANDS[group], f"opai {group}")
             return group, verb, [*before, *words[position:]]
     if before:
         place = f"opai {group}" if group else "opai"
@@ -116,6 +120,10 @@ def _find_command(words: list[str]) -> str | tuple[str, str, list[str]]:
             f"no command was named beside {before[0]!r}", hint=f"`{place} -h` lists the commands"
         )
     return table.group_help_text(group) if group else table.help_text()
+
+
+def _is_first_of_two(group: str, word: str) -> bool:
+    return any(name.startswith(f"{word} ") for name in table.COMMANDS[group])
 
 
 def _wants_value(word: str, group: str | None) -> bool:

@@ -73,9 +73,15 @@ COMMANDS = {
             "local:ShowCredentials",
             "show what another client needs: address, user, password, token",
         ),
+        "user add": ("local_user:AddUser", "let somebody else use the embedded cluster"),
+        "user list": ("local_user:ListUsers", "show the users of the embedded cluster"),
+        "user remove": ("local_user:RemoveUser", "remove a user; his jobs stay"),
+        "user passwd": ("local_user:ChangePassword", "give a user another password"),
     },
 }
-"""group -> command -> (where its class is below ``openpaisdk.cli.commands``, what it does)."""
+"""group -> command -> (where its class is below ``openpaisdk.cli.commands``, what it does); a command may be
+of two words.
+"""
 
 HIDDEN_NAMES = {
     ("cluster", "delete"): "remove",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from openpaisdk.core.cluster import Cluster
-from openpaisdk.core.local_server import local_credentials, stop_local
+from openpaisdk.core.local_server import local_credentials, open_local, stop_local
 
 Client = Cluster
 OpenPAIClient = Cluster
@@ -23,4 +23,12 @@ def in_job_container(variable: str | None = None) -> bool:
     return any(os.environ.get(name) for name in ((variable,) if variable else _JOB_MARKS))
 
 
-__all__ = ["Client", "Cluster", "OpenPAIClient", "in_job_container", "local_credentials", "stop_local"]
+__all__ = [
+    "Client",
+    "Cluster",
+    "OpenPAIClient",
+    "in_job_container",
+    "local_credentials",
+    "open_local",
+    "stop_local",
+]

@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES_MAX = 128 * 1024
 """Address and headers of a request together."""
 HEADERS_MAX = 200
+FRUITLESS_BYTES_MAX = 512 * 1024
+"""So much may come with no head and no piece of a body in it: the parser keeps a header until its end."""
 HEAD_TIMEOUT_S = 20.0
 """A request's head has to be complete after this time, however steadily it drips."""
 BODY_TIMEOUT_S = 60.0
@@ -36,6 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _expects_body = False
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _fruitless_bytes = 0
     _began = 0.0
     _heard = 0.0
 
@@ -62,8 +65,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came, and wait for the rest of it for a while only."""
         self._heard = self.loop.time()
+        self._fruitless_bytes += len(data)
         super().data_received(data)
-        if not (self._expects_head or self._expects_body):
+        if self._fruitless_bytes > FRUITLESS_BYTES_MAX:
+            self.transport.abort()
+        elif not (self._expects_head or self._expects_body):
             self._stop_waiting()
         elif self._timer is None:
             self._wait(HEAD_TIMEOUT_S if self._expects_head else BODY_TIMEOUT_S)
@@ -90,11 +96,18 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the request."""
         self._expects_head = False
         self._expects_body = True
+        self._fruitless_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._fruitless_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that nothing more is to come."""
         self._expects_body = False
+        self._fruitless_bytes = 0
         super().on_message_complete()
 
     def _count(self, size: int) -> None:

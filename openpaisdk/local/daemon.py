@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--mem", help="memory to give to tasks, such as 16g; left out: that of the machine")
     serve.add_argument("--vc", action="append", default=[], help="a share, NAME=CPU:GPU:MEM; empty: none")
     serve.add_argument("--pass-env", action="append", default=[], help="a variable that tasks may see")
+    serve.add_argument(
+        "--rate-limits",
+        nargs="?",
+        const="600:120:3600",
+        help="refuse clients that ask too often, REQUESTS/MIN:LISTS/MIN:SUBMISSIONS/HOUR; `off` ends it",
+    )
     serve.add_argument("--ready-fd", type=int, help="descriptor to report to")
     serve.add_argument("--foreground", action="store_true", help="stay attached to the terminal")
     return parser
@@ -196,4 +202,15 @@ def _told(options: argparse.Namespace) -> dict[str, Any]:
         told["virtual_clusters"] = {
             name: list(amounts) for name, amounts in (parse_share(text) for text in options.vc if text)
         }
+    if options.rate_limits is not None:
+        told["rate_limits"] = _parse_rate_limits(options.rate_limits)
     return told
+
+
+def _parse_rate_limits(text: str) -> list[int] | None:
+    if text == "off":
+        return None
+    words = text.split(":")
+    if len(words) != 3 or not all(word.isdecimal() and int(word) for word in words):
+        raise UsageError(f"rate limits {text!r} are not three numbers", hint="for example 600:120:3600")
+    return [int(word) for word in words]

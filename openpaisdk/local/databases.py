@@ -65,10 +65,9 @@ def damage_of(
             if thorough or is_small(path):
                 return look_through(connection)
     except sqlite3.Error as exc:
-        if not is_damage(exc):
-            raise
-        return str(exc)
-    return None
+        if is_damage(exc):
+            return str(exc)
+    return None  # what else may be in the way, such as a newer format, is said by who opens it for use
 
 
 def look_through(connection: sqlite3.Connection) -> str | None:

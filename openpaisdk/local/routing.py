@@ -24,11 +24,18 @@ def to_json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+ANY = "ANY"
+"""Stands for every method, for the few addresses that do not tell them apart."""
+
+
 class ApiRoute(Route):
     """A route of one method; another method is another address (rest-api-v2 §16: 404, not 405)."""
 
     def __init__(self, method: str, path: str, endpoint: Endpoint) -> None:
         super().__init__(path, endpoint, methods=[method])
+        self.method = method
+        if method == ANY:
+            self.methods = set()
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match the method first, which is cheaper."""
@@ -96,24 +103,26 @@ async def read_values(request: Request) -> dict[str, Any]:
         return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
     if kind != "application/json":
         raise invalid_parameters('"value" must be an object')
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        raise ApiError(400, None, f"the body is not JSON: {exc}") from exc
+    value = _parse_json(body)
     if not isinstance(value, dict):
         raise invalid_parameters('"value" must be an object')
     return value
 
 
-def check_fields(values: dict[str, Any], allowed: tuple[str, ...]) -> None:
-    """Refuse fields that the endpoint does not know.
+def _parse_json(body: bytes) -> Any:
+    """Return the value in a body, all of whose texts and numbers can be stored and sent again.
 
     Raises:
-        ApiError: 400.
+        ApiError: 400, it has none; as a real server's, the refusal has no code.
     """
-    for name in values:
-        if name not in allowed:
-            raise invalid_parameters(f'"{name}" is not allowed')
+    try:
+        value = json.loads(body)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ApiError(400, None, "the body is not JSON: it is nested too deeply") from None
+    except ValueError as exc:
+        raise ApiError(400, None, f"the body is not JSON: {exc}") from exc
+    return value
 
 
 def field_error(name: str, problem: str) -> ApiError:

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from openpaisdk._files import read_json, replace_json
 from openpaisdk.constants import VERSION
 from openpaisdk.errors import ConfigError, LocalClusterError
+from openpaisdk.local.access.rate_limits import RateLimits
 from openpaisdk.local.access.users import AccountStore
 from openpaisdk.local.app import build_app
 from openpaisdk.local.connections import BoundedProtocol
@@ -74,6 +75,12 @@ def machine_of(settings: dict[str, Any]) -> Machine:
     if problem is not None:
         raise LocalClusterError(problem, hint="opai local start --vc NAME=CPU:GPU:MEM … with smaller shares")
     return machine
+
+
+def rate_limits_of(settings: dict[str, Any]) -> RateLimits | None:
+    """Return how often clients may ask, ``None`` when the settings do not limit it."""
+    limits = settings.get("rate_limits")
+    return RateLimits(*limits) if limits else None
 
 
 def bind(wanted: int | None, last: int | None) -> socket.socket:
@@ -203,7 +210,13 @@ class _Server:
             home, JobStore(home.database), executor, machine, pass_env=self._settings.get("pass_env", ())
         )
         services = Services(
-            home=home, scheduler=scheduler, accounts=accounts, machine=machine, owner=owner, port=port
+            home=home,
+            scheduler=scheduler,
+            accounts=accounts,
+            machine=machine,
+            owner=owner,
+            port=port,
+            rate_limits=rate_limits_of(self._settings),
         )
         services.shut_down = lambda mode: self._end(services, mode)
         scheduler.store.on_damage = lambda: self._end_for_restart(services)

@@ -13,6 +13,7 @@ from openpaisdk.local.access.sessions import PageSessions
 from openpaisdk.local.access.users import AccountStore
 
 if TYPE_CHECKING:
+    from openpaisdk.local.access.rate_limits import RateLimits
     from openpaisdk.local.home import LocalHome
     from openpaisdk.local.jobs.scheduler import Scheduler
     from openpaisdk.local.records import Machine
@@ -29,11 +30,14 @@ class Services:
     owner: str
     """The user who runs the cluster, an admin of it."""
     port: int
+    rate_limits: RateLimits | None = None
+    """How often clients may ask; ``None``: as often as they like."""
     permits: Permits = field(default_factory=Permits)
     shut_down: Callable[[str], None] = lambda mode: None
     """Asks the server to end, with mode ``kill`` or ``leave``."""
 
     def __post_init__(self) -> None:
+        self.accounts.groups.ensure_for(self.virtual_clusters())
         self.auth = Authenticator(self.accounts)
         self.guesses = Guesses()
         self.sessions = PageSessions(self.uri)
@@ -58,3 +62,10 @@ class Services:
     def virtual_clusters(self) -> dict[str, tuple[int, int, int]]:
         """Return what each virtual cluster has: CPUs, GPUs, memory in MB; ``default`` is always there."""
         return self.machine.shares()
+
+    def may_use(self, user: str, virtual_cluster: str) -> bool:
+        """Return whether a user may submit to a virtual cluster, which has to be there."""
+        account = self.accounts.account(user)
+        return account is not None and virtual_cluster in self.accounts.virtual_clusters(
+            account, self.virtual_clusters()
+        )

@@ -17,7 +17,7 @@ from openpaisdk.rest.transport import HttpTransport, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from openpaisdk.rest.transport import Response, Transport
@@ -430,6 +430,29 @@ class RestClient:
         if response.status in (200, 206, 404, 416):
             return response
         raise refusal_error(request, response, label=self.label)
+
+    # --- users ---------------------------------------------------------------------------------
+
+    def users(self) -> list[dict[str, Any]]:
+        """Return all users of the cluster (§7)."""
+        reply = self._json("GET", "/users")
+        return reply if isinstance(reply, list) else []
+
+    def create_user(
+        self, name: str, password: Secret, *, admin: bool = False, virtual_clusters: Sequence[str] = ()
+    ) -> None:
+        """Add a user; only admins may."""
+        value = {"username": name, "password": password.reveal(), "admin": admin}
+        self._json("POST", "/users", {**value, "virtualCluster": list(virtual_clusters)})
+
+    def set_user_password(self, name: str, password: Secret) -> None:
+        """Give a user another password, which ends his logins; only admins may."""
+        data = {"username": name, "password": password.reveal()}
+        self._json("PUT", "/users", {"patch": True, "data": data})
+
+    def delete_user(self, name: str) -> None:
+        """Remove a user, who must not be an admin; only admins may."""
+        self._json("DELETE", f"/users/{quote(name)}")
 
     # --- the embedded cluster's own ------------------------------------------------------------
 

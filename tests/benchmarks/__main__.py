@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -37,6 +38,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--markdown", action="store_true", help="print a table in Markdown")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*COMMANDS, *CLUSTER]))
     options = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all that was started is ended
     unknown = set(options.names) - {*COMMANDS, *CLUSTER}
     if unknown:
         parser.error(f"no measurement is called {', '.join(sorted(unknown))}")

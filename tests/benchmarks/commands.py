@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.serving import new_home
 from tests.benchmarks.size import measure_installed_size
@@ -139,13 +140,13 @@ def submit_many(count: int, prefix: str) -> float:
     return seconds
 
 
-def open_cluster():  # type: ignore[no-untyped-def]
+def open_cluster() -> Any:
     from openpaisdk.core import Cluster
 
     return Cluster.from_alias("local")
 
 
-def one_task_job(name: str):  # type: ignore[no-untyped-def]
+def one_task_job(name: str) -> Any:
     from openpaisdk.job import Job
 
     return Job.fast(name, ["true"], image="python:3.11")

@@ -142,7 +142,7 @@ def _delays(pieces: list[tuple[int, bytes]]) -> list[tuple[int, float]]:
     """Return the lines in what came in, by number, each with the seconds from writing to arrival."""
     data = b"".join(piece for _, piece in pieces)
     ends = list(itertools.accumulate(len(piece) for _, piece in pieces))
-    found = []
+    found: list[tuple[int, float]] = []
     position = data.index(b"\r\n\r\n") + 4
     while True:
         length, _, _ = data[position : position + 20].partition(b"\r\n")

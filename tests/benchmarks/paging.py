@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlencode
 
 from openpaisdk.local.jobs.store import JobStore
@@ -59,7 +59,7 @@ def _measure_store() -> Iterator[Row]:
             store.close()
 
 
-def _follow(store: JobStore, query: dict[str, tuple[str, ...]]) -> list[float]:
+def _follow(store: JobStore, query: Mapping[str, tuple[str, ...]]) -> list[float]:
     """Read all pages in order; returns the seconds of each full one."""
     taken = []
     for offset in itertools.count(0, LIMIT):

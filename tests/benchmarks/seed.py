@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.records import (
@@ -70,7 +71,7 @@ def _write(store: JobStore, number: int, choose: random.Random) -> None:
         "INSERT INTO documents VALUES (?, ?)",
         (number, str(document).replace("'", '"')),
     )
-    times = {"created_ms": submitted, "launched_ms": submitted, "completed_ms": completed}
+    times: dict[str, Any] = {"created_ms": submitted, "launched_ms": submitted, "completed_ms": completed}
     store.save_attempt(
         AttemptRecord(
             job_id=number,

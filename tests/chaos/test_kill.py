@@ -26,10 +26,12 @@ from openpaisdk.engine import Engine
 from openpaisdk.errors import ClusterConnectionError, ClusterError, LocalClusterError
 from openpaisdk.job import Job
 from tests.chaos.load import SECRET, Plan, make_plans
+from tests.processes import server_pids, task_pids
 
 pytestmark = pytest.mark.integration
 KILLS = int(os.environ.get("OPENPAI_CHAOS_KILLS", "20"))
 SEED = int(os.environ.get("OPENPAI_CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+SUBMITTERS = 6
 OPEN_JOBS_MAX = 25
 """Jobs that are not over while the load lasts: so many that there is a queue, so few that the end comes."""
 DEADLINE_S = 300 + 6 * KILLS
@@ -47,28 +49,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def cluster(home: Path) -> Cluster:
     Engine().process(["local", "start", "--cpu", "6"])
     return Cluster.from_alias("local")
-
-
-def server_pids(home: Path) -> list[int]:
-    """Return the servers of this home, also one that is only just starting."""
-    found = []
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0") if name.isdigit() else []
-            if b"openpaisdk.local" in words and str(home).encode() in words:
-                found.append(int(name))
-    return found
-
-
-def task_pids(home: Path) -> list[int]:
-    """Return the processes of tasks, which have a folder of this home in their environment."""
-    marker = f"={home}/tasks/".encode()
-    found = []
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            if name.isdigit() and marker in Path(f"/proc/{name}/environ").read_bytes():
-                found.append(int(name))
-    return found
 
 
 def kill_servers(home: Path) -> None:
@@ -112,7 +92,7 @@ class Load:
         self.followed: dict[str, str] = {}
         self.failures: list[BaseException] = []
         self._threads: list[threading.Thread] = []
-        for _ in range(3):
+        for _ in range(SUBMITTERS):
             self._run(self._submit_all)
 
     def _run(self, work: Callable[..., None], *arguments: Any) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ from tests.hadoop.fixtures import hadoop, hadoop_ha, hadoop_jars, hadoop_kerbero
 __all__ = ["hadoop", "hadoop_ha", "hadoop_jars", "hadoop_kerberos", "kdc", "make_hadoop"]
 
 JOB_TIMEOUT_S = 60
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return when it has come to that."""
+    pause = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not come to that")
 
 
 class LocalServer:
@@ -90,6 +101,11 @@ class LocalServer:
             self.post("/local/v1/shutdown", json={"mode": mode})
         self.session.close()
         return self.process.wait(JOB_TIMEOUT_S)
+
+    def kill(self) -> None:
+        """End the server as a crash would; its tasks go on."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(JOB_TIMEOUT_S)
 
 
 def start_local_server(home: Path, *options: str, inside: Sequence[str] = ()) -> LocalServer:

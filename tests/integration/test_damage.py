@@ -7,18 +7,19 @@ import json
 import os
 import random
 import shutil
-import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from openpaisdk import embedded
 from openpaisdk.cli.main import run
 from openpaisdk.engine import Engine
 from openpaisdk.local.jobs.salvage import replace_damaged
 from openpaisdk.local.jobs.store import JobStore
 from openpaisdk.local.records import JobRecord, Outcome, SubState
+from tests.processes import until
 
 pytestmark = pytest.mark.integration
 
@@ -30,11 +31,6 @@ def database(start_server, tmp_path: Path) -> Path:
     assert server.run("old", "echo hello")["state"] == "SUCCEEDED"
     assert server.stop() == 0
     return tmp_path / "local" / "cluster.db"
-
-
-def kill(server) -> None:
-    server.process.send_signal(signal.SIGKILL)
-    server.process.wait(30)
 
 
 def kept_files(database: Path) -> list[Path]:
@@ -82,7 +78,7 @@ def test_a_damaged_database_is_kept_and_the_server_starts(
 def test_the_log_of_a_damaged_database_is_kept_beside_it(start_server, database: Path) -> None:
     server = start_server()
     assert server.run("newer", "echo hello")["state"] == "SUCCEEDED"
-    kill(server)
+    server.kill()
     log = Path(f"{database}-wal").read_bytes()
     assert log
     overwrite_pages(database)
@@ -93,7 +89,7 @@ def test_the_log_of_a_damaged_database_is_kept_beside_it(start_server, database:
 def test_a_damaged_log_does_not_make_jobs_vanish_unsaid(start_server, tmp_path: Path) -> None:
     server = start_server()
     assert server.run("old", "echo hello")["state"] == "SUCCEEDED"
-    kill(server)
+    server.kill()
     database = tmp_path / "local" / "cluster.db"
     log = Path(f"{database}-wal")
     log.write_bytes(b"garbage " * (log.stat().st_size // 8))  # all that was ever written is in it
@@ -117,6 +113,7 @@ def test_a_database_of_a_newer_version_is_left_alone_and_the_server_does_not_sta
     start_server, database: Path
 ) -> None:
     connection = sqlite3.connect(database)
+    connection.execute("ALTER TABLE documents RENAME TO texts")
     connection.execute("PRAGMA user_version=99")
     connection.close()
     server = start_server()
@@ -143,6 +140,23 @@ def test_a_running_task_of_a_damaged_database_is_taken_up_when_its_rows_can_be_r
     ended = again.wait("survivor")["jobs"][f"{again.user}~survivor"]
     assert ended["user_exit_code"] == 3
     assert runs.read_text() == "run\n"
+
+
+def test_tasks_of_jobs_that_are_lost_are_ended_and_their_secrets_removed(
+    start_server, tmp_path: Path
+) -> None:
+    server = start_server()
+    pid, begun = tmp_path / "pid", tmp_path / "begun"
+    command = f"echo $$ > {pid}; touch {begun}; sleep 600"
+    assert server.submit(server.document("lost", command, secrets={"word": "hidden"})).status_code == 202
+    until(begun.exists)
+    server.stop("leave")
+    home = tmp_path / "local"
+    (home / "cluster.db").write_bytes(b"garbage " * 1000)
+    again = start_server()
+    assert "0 jobs of it were saved" in again.ready["notices"][0]
+    assert embedded.wait_gone(int(pid.read_text()), 30)
+    assert os.listdir(home / "secrets") == []
 
 
 def damage_an_index(database: Path) -> None:

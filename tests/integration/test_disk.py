@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.processes import lines_of, until
 
 pytestmark = pytest.mark.integration
 
@@ -94,11 +95,6 @@ def make_disk(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
         disk.close()
 
 
-def kill(server) -> None:
-    server.process.send_signal(signal.SIGKILL)
-    server.process.wait(30)
-
-
 def state_of(server, name):
     return server.get(f"/api/v2/jobs/{server.user}~{name}")
 
@@ -125,7 +121,7 @@ def test_a_full_disk_refuses_submissions_and_loses_nothing_accepted(
     waits = f"echo running >> {runs}; while [ ! -e {go} ]; do sleep 0.02; done; exit 3"
     assert server.submit(server.document("running", waits)).status_code == 202
     assert server.submit(server.document("waiting", f"echo waiting >> {runs}")).status_code == 202
-    wait_for_line(runs, "running")
+    until(lambda: "running" in lines_of(runs))
     disk.fill()
 
     accepted, refused = submit_until_refused(server, go, runs)
@@ -152,12 +148,6 @@ def test_a_full_disk_refuses_submissions_and_loses_nothing_accepted(
     assert server.process.poll() is None
 
 
-def wait_for_line(path: Path, line: str) -> None:
-    """Wait until a task has said something outside of the disk."""
-    while not path.exists() or line not in path.read_text().split():
-        os.sched_yield()
-
-
 def test_the_end_of_a_task_is_known_though_no_server_ran_and_the_disk_was_full(
     make_disk, start_server, tmp_path
 ) -> None:
@@ -167,11 +157,11 @@ def test_the_end_of_a_task_is_known_though_no_server_ran_and_the_disk_was_full(
     go, runs, over = tmp_path / "go", tmp_path / "runs", tmp_path / "over"
     waits = f"echo running >> {runs}; while [ ! -e {go} ]; do sleep 0.02; done; echo over >> {over}; exit 3"
     assert server.submit(server.document("running", waits)).status_code == 202
-    wait_for_line(runs, "running")
-    kill(server)
+    until(lambda: "running" in lines_of(runs))
+    server.kill()
     disk.fill()
     go.touch()
-    wait_for_line(over, "over")
+    until(lambda: "over" in lines_of(over))
     full = start_server(home=home, inside=disk.inside)
     assert "No space left" in full.ready["error"]
     assert full.process.wait(30) == 1

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import pytest
 from openpaisdk.local.access.users import AccountStore
 from openpaisdk.local.app import build_app
 from openpaisdk.local.home import LocalHome
+from openpaisdk.local.records import JobState
 from openpaisdk.local.services import Services
-from tests.integration.scheduling import cluster, job, run
+from tests.integration.scheduling import cluster, job, run, until
 
 pytestmark = pytest.mark.integration
 PORT = 4321
@@ -127,3 +129,29 @@ def test_submissions_at_once_share_syncs_and_none_is_told_before_its_own(
 
     run(scenario)
     assert len(told) == 40
+
+
+def test_a_job_can_be_stopped_while_its_sender_still_waits(
+    home: LocalHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = tmp_path / "ran"
+    release = threading.Event()
+    real_sync = os.fdatasync
+
+    def sync(descriptor: int) -> None:
+        release.wait(30)
+        real_sync(descriptor)
+
+    async def scenario() -> None:
+        async with cluster(home) as scheduler:
+            monkeypatch.setattr(os, "fdatasync", sync)
+            submitting = asyncio.ensure_future(scheduler.submit("alice", job("j", f"touch {ran}")))
+            await until(lambda: scheduler.job("alice", "j") is not None)
+            scheduler.stop(scheduler.job("alice", "j"))
+            release.set()
+            await submitting
+            [record] = await scheduler.wait([("alice", "j")], timeout_s=30)
+            assert record.state is JobState.STOPPED
+
+    run(scenario)
+    assert not ran.exists()

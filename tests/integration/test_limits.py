@@ -50,7 +50,10 @@ def limited(*commands: str, memory_mb: int = LIMIT_MB, **fields: object) -> JobS
 def assert_killed_for_memory(scheduler: Scheduler, record: JobRecord) -> None:
     outcome = record.outcome
     assert outcome is not None
-    assert (record.state, outcome.exit_code, record.retries) == (JobState.FAILED, -1200, 0)
+    assert (record.state, outcome.exit_code, record.retries) == (JobState.FAILED, -1200, 0), (
+        outcome,
+        log_of(scheduler, record, "stderr"),
+    )
     assert exit_spec(outcome.exit_code)["phrase"] == "UserContainerDockerOOMKilled"
     assert outcome.user_exit_code in (None, 137)
     assert "OOMKilled" in outcome.diagnostics

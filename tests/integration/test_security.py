@@ -26,7 +26,7 @@ from openpaisdk.local.home import LocalHome
 from openpaisdk.local.server import bind, http_server
 from openpaisdk.local.services import Services
 
-from .conftest import LocalServer, start_local_server
+from .conftest import LocalServer, start_local_server, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -296,6 +296,28 @@ def test_a_head_that_drips_has_no_more_time_than_another(monkeypatch):
     asyncio.run(serving(client))
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"GET / HTTP/1.1\r\nX: ",
+        b"GET /",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: ",
+    ],
+    ids=["header", "address", "trailer"],
+)
+def test_what_never_ends_is_not_kept(begun):
+    async def client(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begun)
+        with pytest.raises(ConnectionError):
+            for _ in range(10_000):
+                writer.write(b"y" * 64 * 1024)
+                await writer.drain()
+        writer.close()
+
+    asyncio.run(serving(client))
+
+
 def test_idle_connections_beyond_the_limit_make_room_for_new_ones(monkeypatch):
     monkeypatch.setattr(connections, "connections_max", lambda: 3)
 
@@ -544,17 +566,6 @@ def processes_with(text: str) -> list[str]:
             if text.encode() in content:
                 found.append(f"{pid}/{name}")
     return found
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    import threading
-
-    pause = threading.Event()
-    for _ in range(3000):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not come to that")
 
 
 # --- the storage is confined --------------------------------------------------------------------

@@ -16,6 +16,8 @@ import pytest
 import requests
 from hdfs import Client, HdfsError, TokenClient
 
+from .conftest import wait_until
+
 pytestmark = pytest.mark.integration
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -318,15 +320,6 @@ def test_an_upload_that_breaks_off_leaves_nothing(server, base):
     assert exception(plain("GET", with_token(server, f"{base}/half", "GETFILESTATUS")))[0] == 404
     aside = storage(server) / ".uploads"
     wait_until(lambda: os.listdir(aside) == [])
-
-
-def wait_until(condition) -> None:
-    gone = threading.Event()
-    for _ in range(500):
-        if condition():
-            return
-        gone.wait(0.01)
-    raise AssertionError("it did not come to that")
 
 
 def test_readers_see_the_old_file_or_the_new_one(server, base):

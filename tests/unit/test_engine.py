@@ -31,7 +31,7 @@ def test_a_group_alone_gives_its_help(group):
     [(group, command) for group, commands in table.COMMANDS.items() for command in commands],
 )
 def test_every_command_has_help_with_an_example(group, command):
-    text = Engine().process([group, command, "-h"])
+    text = Engine().process([group, *command.split(), "-h"])
     assert text.startswith(f"usage: opai {group} {command} [-h]")
     assert table.summary(group, command) in text
     assert f"  opai {group} {command}" in text

@@ -73,7 +73,7 @@ def identify_token(accounts: AccountStore, text: str) -> Identity | None:
     account = accounts.account(token.user)
     if account is None:
         return None
-    return Identity(user=account.name, admin=account.admin, token=token, text=text)
+    return Identity(user=account.name, admin=accounts.is_admin(account), token=token, text=text)
 
 
 def _split_basic(credentials: str) -> tuple[str, str]:
@@ -100,6 +100,21 @@ class Authenticator:
         if identity.token.kind == APPLICATION:
             raise forbidden("Applications are not allowed to do this operation.")
         return identity
+
+    def admin(self, request: Request) -> Identity:
+        """Return the sender, who must be an admin and may be an application."""
+        return must_be_admin(self.any_token(request))
+
+
+def must_be_admin(identity: Identity) -> Identity:
+    """Return the sender if he is an admin.
+
+    Raises:
+        ApiError: 403, he is none.
+    """
+    if not identity.admin:
+        raise forbidden("Non-admin is not allow to do this operation.")
+    return identity
 
 
 class Permits:

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from openpaisdk.local.access.rate_limits import TooManyRequestsError
 
 GUESSES_MAX = 10
 WINDOW_S = 60
 
 
 class Guesses:
-    """Counts logins that did not succeed, for each account.
+    """Counts wrong passwords, for each account.
 
     Args:
         clock: Tells seconds.
@@ -20,20 +24,25 @@ class Guesses:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._moments: dict[str, deque[float]] = {}
+        self._moments: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=GUESSES_MAX))
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def wait_s(self, name: str) -> int:
-        """Return how long the next login of this account has to wait; 0 counts as one that is made now.
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """Let one password of an account be tried at a time: many at once are no way around.
 
-        It counts before it is known to fail: many at once are no way around.
+        Raises:
+            TooManyRequestsError: Too many were wrong lately.
         """
-        now = self._clock()
-        moments = self._moments.setdefault(name, deque(maxlen=GUESSES_MAX))
-        if len(moments) == GUESSES_MAX and now - moments[0] < WINDOW_S:
-            return int(WINDOW_S - (now - moments[0])) + 1
-        moments.append(now)
-        return 0
+        async with self._turns[name]:
+            moments = self._moments[name]
+            if len(moments) == GUESSES_MAX and (passed_s := self._clock() - moments[0]) < WINDOW_S:
+                raise TooManyRequestsError(int(WINDOW_S - passed_s) + 1)
+            yield
 
-    def succeeded(self, name: str) -> None:
-        """Forget the guesses of an account whose user knew the password."""
-        self._moments.pop(name, None)
+    def note(self, name: str, *, fits: bool) -> None:
+        """Take notice of a password that was tried; the right one makes the wrong ones forgotten."""
+        if fits:
+            self._moments[name].clear()
+        else:
+            self._moments[name].append(self._clock())

@@ -52,6 +52,12 @@ class PageSessions:
             f"{self.cookie_name}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={SESSION_LIFETIME_S}"
         )
 
+    def forget(self, user: str) -> None:
+        """End the sessions and links of a user."""
+        for entries in (self._links, self._sessions):
+            for key in [key for key, entry in entries.items() if entry[0] == user]:
+                del entries[key]
+
     def user(self, cookie_header: str | None) -> str | None:
         """Return whose browser sends this ``Cookie`` header, ``None`` when it is nobody's."""
         for pair in (cookie_header or "").split(";"):

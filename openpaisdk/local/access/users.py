@@ -11,10 +11,13 @@ import os
 import secrets
 import sqlite3
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openpaisdk.errors import UsageError
+from openpaisdk.local.access.groups import ADMIN_GROUP, DEFAULT_GROUP, GroupStore
+from openpaisdk.local.access.passwords import hash_fits, hash_password
 
 USER_TOKEN_LIFETIME_S = 7 * 24 * 3600
 """Tokens that a login hands out end after this time (rest-api-v2 §2)."""
@@ -31,6 +34,8 @@ CREATE TABLE IF NOT EXISTS tokens (
     digest BLOB PRIMARY KEY, user TEXT NOT NULL, kind TEXT NOT NULL, nonce TEXT NOT NULL,
     issued_s INTEGER NOT NULL, expires_s INTEGER) WITHOUT ROWID;
 """
+_LATER_COLUMNS = {"email": "TEXT NOT NULL DEFAULT ''", "grouplist": "TEXT", "extension": "TEXT"}
+"""Columns of ``accounts`` that files of version 0.1 do not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +43,12 @@ class Account:
     """One user; a generated password is kept to be shown to the owner, a chosen one only as a hash."""
 
     name: str
-    admin: bool
-    generated_password: str | None = None
-    password_hash: str | None = None
+    groups: tuple[str, ...] = (DEFAULT_GROUP,)
+    email: str = ""
+    extension: dict[str, Any] = field(default_factory=dict)
+    """Whatever clients keep with a user; parts of it may be secret."""
+    generated_password: str | None = field(default=None, repr=False)
+    password_hash: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +88,10 @@ class AccountStore:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(_TABLES)
+        self._add_later_columns()
+        self.groups = GroupStore(self._connection)
         self._key = self._load_key()
         self._accounts = self._load_accounts()
         self._tokens = self._load_tokens()
@@ -99,12 +109,25 @@ class AccountStore:
         """Return all accounts, by name."""
         return [self._accounts[name] for name in sorted(self._accounts)]
 
+    def is_admin(self, account: Account) -> bool:
+        """Return whether one of the account's groups makes it an admin."""
+        return any(group.admin for group in self.groups.of(account.groups))
+
+    def virtual_clusters(self, account: Account, known: Iterable[str]) -> list[str]:
+        """Return those of the ``known`` virtual clusters that this user may use; an admin may use all."""
+        if self.is_admin(account):
+            return list(known)
+        allowed = {name for group in self.groups.of(account.groups) for name in group.virtual_clusters}
+        return [name for name in known if name in allowed]
+
     def ensure_owner(self, name: str) -> Account:
         """Return the admin account of this name, made with a generated password when it is new."""
         account = self._accounts.get(name)
         if account is None:
-            account = Account(name=name, admin=True, generated_password=secrets.token_urlsafe(18))
-            self._save_account(account)
+            account = Account(
+                name=name, groups=(DEFAULT_GROUP, ADMIN_GROUP), generated_password=secrets.token_urlsafe(18)
+            )
+            self.save_account(account)
         return account
 
     def add_account(self, name: str, password: str, *, admin: bool = False) -> Account:
@@ -117,15 +140,56 @@ class AccountStore:
             raise UsageError(
                 f"the password is too short, at least {PASSWORD_LENGTH_MIN} characters are wanted"
             )
-        account = Account(name=name, admin=admin, password_hash=_hash_password(password))
-        self._save_account(account)
+        groups = (DEFAULT_GROUP, ADMIN_GROUP) if admin else (DEFAULT_GROUP,)
+        account = Account(name=name, groups=groups, password_hash=hash_password(password))
+        self.save_account(account)
         return account
+
+    def save_account(self, account: Account) -> None:
+        """Keep an account, new or changed."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO accounts"
+            " (name, generated_password, password_hash, admin, email, grouplist, extension)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                account.name,
+                account.generated_password,
+                account.password_hash,
+                self.is_admin(account),
+                account.email,
+                json.dumps(account.groups),
+                json.dumps(account.extension),
+            ),
+        )
+        self._accounts[account.name] = account
+
+    def delete_account(self, name: str) -> None:
+        """Forget a user and end all tokens of his."""
+        self._revoke_where(lambda token: token.user == name)
+        self._connection.execute("DELETE FROM accounts WHERE name = ?", (name,))
+        del self._accounts[name]
+
+    def delete_group(self, name: str) -> None:
+        """Forget a group and take everybody out of it."""
+        for account in self.accounts():
+            if name in account.groups:
+                groups = tuple(group for group in account.groups if group != name)
+                self.save_account(replace(account, groups=groups))
+        self.groups.delete(name)
 
     def password_fits(self, account: Account, password: str) -> bool:
         """Return whether this is the account's password; slow on purpose for chosen ones."""
         if account.generated_password is not None:
             return hmac.compare_digest(account.generated_password.encode(), password.encode())
-        return account.password_hash is not None and _hash_fits(account.password_hash, password)
+        return account.password_hash is not None and hash_fits(account.password_hash, password)
+
+    def has_password_of(self, account: Account) -> bool:
+        """Return whether the account is still there with the same password."""
+        now = self._accounts.get(account.name)
+        return now is not None and (now.generated_password, now.password_hash) == (
+            account.generated_password,
+            account.password_hash,
+        )
 
     # --- tokens --------------------------------------------------------------------------------
     def issue(self, user: str, kind: str) -> str:
@@ -159,7 +223,7 @@ class AccountStore:
         """Let the token of an attempt that an earlier server started be good again, if it is one of ours."""
         signed, _, signature = text.partition(".")
         if signature and hmac.compare_digest(signature, self._sign(signed)):
-            claims = json.loads(base64.urlsafe_b64decode(signed + "=" * (-len(signed) % 4)))
+            claims = json.loads(_decode(signed))
             self._tokens[_digest(text)] = _attempt_token(claims)
 
     def find(self, text: str) -> Token | None:
@@ -175,6 +239,16 @@ class AccountStore:
         token = self._tokens.pop(digest, None)
         if token is not None and token.kind != ATTEMPT:
             self._connection.execute("DELETE FROM tokens WHERE digest = ?", (digest,))
+
+    def revoke_logins(self, user: str) -> None:
+        """End the tokens that logins gave a user; those of his applications stay good."""
+        self._revoke_where(lambda token: token.user == user and token.kind == USER)
+
+    def _revoke_where(self, condition: Callable[[Token], bool]) -> None:
+        ended = [digest for digest, token in self._tokens.items() if condition(token)]
+        self._connection.executemany("DELETE FROM tokens WHERE digest = ?", [(digest,) for digest in ended])
+        for digest in ended:
+            del self._tokens[digest]
 
     def texts(self, user: str) -> list[str]:
         """Return the valid tokens of a user: those of logins and applications, oldest first."""
@@ -205,11 +279,26 @@ class AccountStore:
         row = self._connection.execute("SELECT value FROM settings WHERE name = 'signing_key'").fetchone()
         return bytes.fromhex(row[0])
 
+    def _add_later_columns(self) -> None:
+        known = {row[1] for row in self._connection.execute("PRAGMA table_info(accounts)")}
+        for name, kind in _LATER_COLUMNS.items():
+            if name not in known:
+                self._connection.execute(f"ALTER TABLE accounts ADD COLUMN {name} {kind}")
+
     def _load_accounts(self) -> dict[str, Account]:
-        rows = self._connection.execute("SELECT name, generated_password, password_hash, admin FROM accounts")
+        rows = self._connection.execute(
+            "SELECT name, generated_password, password_hash, admin, email, grouplist, extension FROM accounts"
+        )
         return {
-            name: Account(name=name, generated_password=generated, password_hash=hashed, admin=bool(admin))
-            for name, generated, hashed, admin in rows
+            name: Account(
+                name=name,
+                groups=_groups(groups, admin=bool(admin)),
+                email=email,
+                extension=json.loads(extension or "{}"),
+                generated_password=generated,
+                password_hash=hashed,
+            )
+            for name, generated, hashed, admin, email, groups, extension in rows
         }
 
     def _load_tokens(self) -> dict[bytes, Token]:
@@ -220,13 +309,6 @@ class AccountStore:
             for digest, user, kind, nonce, issued, expires in rows
         }
 
-    def _save_account(self, account: Account) -> None:
-        self._connection.execute(
-            "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?)",
-            (account.name, account.generated_password, account.password_hash, account.admin),
-        )
-        self._accounts[account.name] = account
-
     def _save_token(self, text: str, token: Token) -> None:
         digest = _digest(text)
         self._connection.execute(
@@ -234,6 +316,13 @@ class AccountStore:
             (digest, token.user, token.kind, token.nonce, token.issued_s, token.expires_s),
         )
         self._tokens[digest] = token
+
+
+def _groups(stored: str | None, *, admin: bool) -> tuple[str, ...]:
+    """Return the groups of an account; version 0.1 knew only whether it is an admin's."""
+    if stored is not None:
+        return tuple(json.loads(stored))
+    return (DEFAULT_GROUP, ADMIN_GROUP) if admin else (DEFAULT_GROUP,)
 
 
 def _attempt_token(claims: dict[str, str]) -> Token:
@@ -246,6 +335,16 @@ def _attempt_token(claims: dict[str, str]) -> Token:
     )
 
 
+def read_claims(text: str) -> dict[str, Any]:
+    """Return what a token says of itself, believed or not; nothing when it is no token."""
+    try:
+        _, signed, _ = text.split(".")
+        claims = json.loads(_decode(signed))
+    except ValueError:
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
@@ -254,16 +353,9 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
 def _encode(value: dict[str, Any]) -> str:
     return _base64(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _hash_password(password: str, salt: bytes | None = None) -> str:
-    salt = salt or os.urandom(16)
-    hashed = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1)
-    return f"scrypt${salt.hex()}${hashed.hex()}"
-
-
-def _hash_fits(stored: str, password: str) -> bool:
-    _, salt, _ = stored.split("$")
-    return hmac.compare_digest(stored, _hash_password(password, bytes.fromhex(salt)))

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from openpaisdk.constants import EXTENSION_PREFIX, VERSION
+from openpaisdk.local.access.auth import must_be_admin
 from openpaisdk.local.api.follow import STREAMS, Follower, FollowReply, is_wanted
 from openpaisdk.local.api.places import Places
 from openpaisdk.local.api.replies import user_exit_code
@@ -140,9 +141,7 @@ class ExtensionRoutes:
 
     async def shutdown(self, request: Request) -> Response:
         """End the server: ``refuse`` while tasks run, ``kill`` them, or ``leave`` them to the next start."""
-        identity = self._auth.user_token(request)
-        if not identity.admin:
-            raise forbidden("Non-admin is not allow to do this operation.")
+        must_be_admin(self._auth.user_token(request))
         mode = (await read_values(request)).get("mode", "refuse")
         if mode not in ("refuse", "kill", "leave"):
             raise field_error("mode", "must be one of [refuse, kill, leave]")

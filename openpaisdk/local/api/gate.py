@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import sqlite3
 import time
 from collections.abc import MutableMapping
 from email.utils import formatdate
@@ -18,6 +19,13 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openpaisdk.errors import OpenPaiError
+from openpaisdk.local.access.rate_limits import (
+    UNLIMITED,
+    Rate,
+    RateLimits,
+    TooManyRequestsError,
+    rate_of,
+)
 from openpaisdk.local.api_error import ApiError
 from openpaisdk.local.routing import to_json
 
@@ -29,8 +37,6 @@ _OUR_SITES = (b"same-origin", b"none")
 """Values of ``Sec-Fetch-Site``: our own pages, and what the user does; another port is ``same-site``."""
 _TOKEN_LENGTH_MIN = 64
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-_RATE_LIMIT = 1_000_000
-"""Shown to clients that read the headers; nobody is ever refused for asking too often."""
 
 
 class CommonHeaders:
@@ -39,9 +45,10 @@ class CommonHeaders:
     def __init__(self) -> None:
         self._second = 0
         self._headers: list[tuple[bytes, bytes]] = []
+        self._unlimited: list[tuple[bytes, bytes]] = []
 
-    def now(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers."""
+    def now(self, rate: Rate | None) -> list[tuple[bytes, bytes]]:
+        """Return the headers of an answer, ``rate`` being what was counted for its request."""
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -49,11 +56,10 @@ class CommonHeaders:
                 (b"date", formatdate(second, usegmt=True).encode()),
                 (b"x-content-type-options", b"nosniff"),
                 (b"cross-origin-resource-policy", b"same-origin"),
-                (b"x-ratelimit-limit", b"%d" % _RATE_LIMIT),
-                (b"x-ratelimit-remaining", b"%d" % (_RATE_LIMIT - 1)),
-                (b"x-ratelimit-reset", b"%d" % (second + 60)),
             ]
-        return self._headers
+            unlimited = Rate(UNLIMITED, UNLIMITED - 1, second + 60)
+            self._unlimited = [*self._headers, *unlimited.headers()]
+        return self._unlimited if rate is None else [*self._headers, *rate.headers()]
 
 
 class Gate:
@@ -62,10 +68,12 @@ class Gate:
     Args:
         application: What answers the requests.
         port: The server's own port, part of the names that it answers to.
+        limits: How often clients may ask; ``None``: as often as they like.
     """
 
-    def __init__(self, application: ASGIApp, port: int) -> None:
+    def __init__(self, application: ASGIApp, port: int, limits: RateLimits | None = None) -> None:
         self._application = application
+        self._limits = limits
         names = ("127.0.0.1", "localhost", "[::1]")
         self._hosts = {f"{name}:{port}".encode() for name in names}
         if port == 80:
@@ -78,21 +86,24 @@ class Gate:
         if scope["type"] != "http":
             return
         started = False
-        common = self._common.now()
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], *common]
+                message["headers"] = [*message["headers"], *self._common.now(rate_of(scope))]
             await send(message)
 
         try:
             self._check_sender(scope)
             path: str = scope["path"]
             if path.startswith(GATEWAY_PREFIX):
-                scope["path"] = path[len("/rest-server") :]
+                scope["path"] = path = path[len("/rest-server") :]
+            if self._limits is not None and path.startswith("/api"):
+                self._limits.requests.take(scope, scope["client"][0])
             await self._application(scope, receive, send_with_headers)
+        except TooManyRequestsError as refusal:
+            await _send_too_many(send_with_headers, refusal)
         except ApiError as refusal:
             await _send_json(send_with_headers, refusal.status, to_json(refusal.body()))
         except Exception as exc:  # whatever goes wrong in one request must not end the server
@@ -133,6 +144,8 @@ def _reason(exc: Exception) -> str:
         return f"{exc.message} ({exc.hint})" if exc.hint else exc.message
     if isinstance(exc, OSError) and exc.errno in _DISK_ERRORS:
         return f"the disk of the embedded cluster cannot be written: {exc.strerror}"
+    if isinstance(exc, sqlite3.Error):
+        return f"a database of the embedded cluster cannot be used: {exc}"
     return "internal error"
 
 
@@ -142,4 +155,15 @@ async def _send_json(send: Send, status: int, body: bytes) -> None:
         (b"content-length", str(len(body)).encode()),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send_too_many(send: Send, refusal: TooManyRequestsError) -> None:
+    body = refusal.message.encode()
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", str(refusal.retry_after_s).encode()),
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -18,6 +18,8 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quote
 from typing import Any
 
+from openpaisdk.local.access.groups import Group
+from openpaisdk.local.access.users import Account
 from openpaisdk.local.records import (
     AttemptRecord,
     EventRecord,
@@ -414,14 +416,40 @@ def _resources(amounts: tuple[int, int, int]) -> dict[str, int]:
     return {"cpu": cpu, "memory": memory_mb, "gpu": gpu, "vCores": cpu, "GPUs": gpu}
 
 
-def user(name: str, *, admin: bool, virtual_clusters: list[str]) -> dict[str, Any]:
-    """Return a user; private keys and tokens are never shown (rest-api-v2 §7)."""
+def user(
+    account: Account,
+    *,
+    admin: bool,
+    virtual_clusters: list[str],
+    storages: list[str],
+    with_private_parts: bool,
+) -> dict[str, Any]:
+    """Return a user; only he himself sees what may be secret in his extension (rest-api-v2 §7, §16)."""
     return {
-        "username": name,
-        "grouplist": ["default", "admingroup"] if admin else ["default"],
-        "email": "",
-        "extension": {},
+        "username": account.name,
+        "grouplist": list(account.groups),
+        "email": account.email,
+        "extension": account.extension if with_private_parts else _public_parts(account.extension),
         "admin": admin,
         "virtualCluster": virtual_clusters,
-        "storageConfig": [],
+        "storageConfig": storages,
+    }
+
+
+def _public_parts(extension: dict[str, Any]) -> dict[str, Any]:
+    """Return what others may see: public SSH keys; access tokens and private keys stand beside them."""
+    public = {"sshKeys": extension["sshKeys"]} if "sshKeys" in extension else {}
+    key_pair = extension.get("jobSSH")
+    if isinstance(key_pair, dict) and "pubKey" in key_pair:
+        public["jobSSH"] = {"pubKey": key_pair["pubKey"]}
+    return public
+
+
+def group(one: Group) -> dict[str, Any]:
+    """Return a group (rest-api-v2 §8)."""
+    return {
+        "groupname": one.name,
+        "description": one.description,
+        "externalName": one.external_name,
+        "extension": one.extension,
     }

@@ -72,18 +72,22 @@ class Allocator:
     def _serve(self, share: str | None) -> None:
         spare: Request | None = None
         """What those behind the first that does not fit may have."""
+        room = self._pool.room(share)
         for live in self._waiting.line(share, BACKFILL_DEPTH):
-            room = self._pool.room(share)
-            if spare is not None:
-                room = room.capped(spare)
             keys = fitting(live, room) if live.least.within(room) else []
             if keys and self._has_place(live, keys):
                 if spare is not None:
                     spare = spare.minus(total_of(live, keys))
                 self._admit(live, keys)
+                room = self._room(share, spare)
             if spare is None and live in self._waiting:  # not all of it has started
                 self._note_full(live, share)
                 spare = self._spare_beside(live)
+                room = self._room(share, spare)
+
+    def _room(self, share: str | None, spare: Request | None) -> Request:
+        room = self._pool.room(share)
+        return room if spare is None else room.capped(spare)
 
     def _has_place(self, live: LiveJob, keys: Sequence[TaskKey]) -> bool:
         """Whether there is room on the machine itself; for jobs with a right to it, room is made."""

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from openpaisdk.local.home import TaskFiles
-from openpaisdk.local.jobs.holes import give_back
-from openpaisdk.local.jobs.merge_order import PART_BYTES, MergeOrder, file_size
+from openpaisdk.local.jobs.holes import give_back_aside
+from openpaisdk.local.jobs.merge_order import PART_BYTES, MergeOrder
 
 STREAMS = ("stdout", "stderr")
 MERGED = "all"
@@ -85,7 +85,7 @@ class TaskLog:
         self._tell()
 
     def _look(self, first: int = 0) -> bool:
-        sizes = (file_size(self._paths[0]), file_size(self._paths[1]))
+        sizes = (_size(self._paths[0]), _size(self._paths[1]))
         self._sizes = sizes
         has_grown = self._order.saw(sizes, first)
         if has_grown:
@@ -99,7 +99,7 @@ class TaskLog:
                 self._begins[stream] = begin
                 self._merged_begin = max(self._merged_begin, self._order.begin_of(stream, begin))
                 if not self.ended:
-                    give_back(self._paths[stream], begin)
+                    give_back_aside(self._paths[stream], begin)
 
     def _last_begin(self, size: int) -> int:
         """Return where the last part of a stream begins; a full one is the last until there is more."""
@@ -150,7 +150,7 @@ class TaskLog:
             return self._order.size
         if name in STREAMS:
             return self._sizes[STREAMS.index(name)]
-        return file_size(self._platform_path(name))
+        return _size(self._platform_path(name))
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Return a stretch of a log, shorter at its end; nothing where its beginning was dropped."""
@@ -194,6 +194,14 @@ class TaskLog:
         if name not in _PLATFORM_LOGS:
             raise ValueError(name)
         return f"{self._files.folder}/{name}"
+
+
+def _size(path: str) -> int:
+    """Return how many bytes a file has, 0 when there is none."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _read(path: str, start: int, length: int) -> bytes:

@@ -8,7 +8,6 @@ one begins when the last is full, or when the streams have taken turns so often 
 from __future__ import annotations
 
 import contextlib
-import os
 from array import array
 from bisect import bisect_right
 
@@ -205,11 +204,3 @@ class MergeOrder:
 
     def _text(self, start: int, end: int) -> str:
         return "".join([f"{place & 1} {place >> 1}\n" for place in self._places[start:end]])
-
-
-def file_size(path: str) -> int:
-    """Return how many bytes a file has, 0 when there is none."""
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0

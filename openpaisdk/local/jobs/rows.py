@@ -142,7 +142,7 @@ _TAGS = "',' || tags || ','"
 def _outcome_text(outcome: Outcome | None) -> str | None:
     if outcome is None:
         return None
-    return json.dumps({name: getattr(outcome, name) for name in _OUTCOME_FIELDS}, ensure_ascii=False)
+    return json.dumps({name: getattr(outcome, name) for name in _OUTCOME_FIELDS})
 
 
 _OUTCOME_FIELDS = tuple(Outcome.__dataclass_fields__)

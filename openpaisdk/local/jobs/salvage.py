@@ -32,7 +32,8 @@ class Salvage:
 
     def __str__(self) -> str:
         lost = "an unknown number is lost" if self.lost is None else f"{self.lost} are lost"
-        return f"it is kept as {self.kept_as!r}; {self.saved} jobs of it were saved, {lost}"
+        found = f"it is kept as {self.kept_as!r}; {self.saved} jobs of it were saved, {lost}"
+        return found if self.lost == 0 else f"{found} (`sqlite3 {self.kept_as} .recover` may tell of them)"
 
 
 def replace_damaged(path: str) -> Salvage:

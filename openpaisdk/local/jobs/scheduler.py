@@ -169,7 +169,7 @@ class Scheduler:
             self.store.insert_job(record, masked(spec.document))
             self._lifecycle.live[record.id] = live  # from here on it can be stopped
             await self.store.durable()
-        except (OpenPaiError, OSError):
+        except Exception:
             if self._lifecycle.live.pop(record.id, None) is not None:
                 self.store.withdraw_job(record.id)
             self._lifecycle.forget_secrets(record)

@@ -221,7 +221,10 @@ class JobStore:
         execute("BEGIN IMMEDIATE")
         try:
             for statement, values in statements:
-                execute(statement, values)
+                try:
+                    execute(statement, values)
+                except UnicodeEncodeError:  # half a surrogate pair, as JSON and names of files can have it
+                    execute(statement, [_storable(value) for value in values])
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -260,6 +263,8 @@ class JobStore:
             except OSError as exc:
                 error = self._write_error(exc)
                 self._log_is_doubtful = True
+                waiters += self._unsynced  # behind the gap, whatever the next sync says
+                self._unsynced = []
             self._settle(waiters, error)
         self._syncing = None
 
@@ -323,13 +328,10 @@ class JobStore:
             raise JobExistsError(
                 f"job {job.framework} already exists", hint="choose another name: names are never free again"
             )
+        text = json.dumps(document)
         job.id = job.id or self.next_id()
         self._new[job.id] = (job.user, job.name)
-        self._write(
-            ("documents", job.id),
-            "INSERT INTO documents VALUES (?, ?)",
-            (job.id, json.dumps(document, ensure_ascii=False)),
-        )
+        self._write(("documents", job.id), "INSERT INTO documents VALUES (?, ?)", (job.id, text))
         self.save_job(job)
 
     def withdraw_job(self, job_id: int) -> None:
@@ -391,7 +393,8 @@ class JobStore:
 
     def _note_damage(self, reason: str) -> None:
         _log.error("the database %s is damaged: %s", self.path, reason)
-        mark_damaged(self.path, reason)
+        with contextlib.suppress(OSError):  # on a full disk the next start finds it out anew
+            mark_damaged(self.path, reason)
         self.on_damage()
 
     async def look_through(self) -> None:
@@ -498,3 +501,7 @@ class JobStore:
 
 def _nothing() -> None:
     """Stand in for a listener that has not come yet."""
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

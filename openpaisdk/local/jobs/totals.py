@@ -40,8 +40,10 @@ class Totals:
 
     def by_state(self) -> dict[str, int]:
         """Return how many jobs are in each state."""
+        if self._counts is None:  # not worth counting everything for
+            return dict(self._read("SELECT state, count(*) FROM jobs GROUP BY state", ()))
         counts: Counter[str] = Counter()
-        for (_, _, state), count in self._all().items():
+        for (_, _, state), count in self._counts.items():
             counts[state] += count
         return {state: count for state, count in counts.items() if count}
 

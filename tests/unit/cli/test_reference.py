@@ -14,7 +14,8 @@ from openpaisdk.cli import table
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = Path(openpaisdk.__file__).parent
-KNOWN = {(group, verb) for group, verbs in table.COMMANDS.items() for verb in verbs} | set(table.HIDDEN_NAMES)
+COMMANDS = {(group, verb) for group, verbs in table.COMMANDS.items() for verb in verbs}
+KNOWN = {(group, verb.split()[0]) for group, verb in COMMANDS | set(table.HIDDEN_NAMES)}
 
 
 def test_the_page_of_all_commands_is_up_to_date():

@@ -132,3 +132,11 @@ def test_mounts_are_read_with_their_escapes(monkeypatch: pytest.MonkeyPatch) -> 
         ("memory", "/", "/sys/fs/cgroup/with space"),
         ("", "/", "/sys/fs/cgroup/unified"),
     ]
+
+
+def test_groups_are_removed_also_when_the_home_is_gone(version_2: GroupRoot, tmp_path: Path) -> None:
+    group = version_2.make("pod", MB)
+    assert group is not None
+    (tmp_path / "note").unlink()
+    assert [one.name for one in version_2.left()] == ["pod"]
+    version_2.close()

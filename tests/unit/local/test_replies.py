@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from openpaisdk.local.access.users import Account
 from openpaisdk.local.api import replies
 from openpaisdk.local.jobs.store import MEMORY, JobStore
 from openpaisdk.local.records import (
@@ -185,7 +186,10 @@ def test_events_have_the_recorded_shape(recorded):
 
 
 def test_a_user_has_the_recorded_shape_without_the_private_key(recorded):
-    ours = replies.user("admin", admin=True, virtual_clusters=["default"])
+    account = Account(name="admin", groups=("default", "admingroup"), extension={"jobSSH": {"key": "-----"}})
+    ours = replies.user(
+        account, admin=True, virtual_clusters=["default"], storages=[], with_private_parts=False
+    )
     assert list(ours) == list(recorded["user"])
     assert ours["grouplist"] == recorded["user"]["grouplist"]
     assert ours["extension"] == {}

@@ -9,6 +9,7 @@ import errno
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,11 +226,28 @@ def test_pages_are_read_by_an_index_at_any_depth(store: JobStore) -> None:
             assert "SCAN" not in plan, statement
 
 
+def test_half_a_surrogate_pair_harms_neither_its_job_nor_others_of_the_same_turn(store: JobStore) -> None:
+    async def submit() -> None:
+        add(store, "other")
+        broken = add(store, "j", tags=("\ud800",), outcome=Outcome(exit_code=1, diagnostics="\ud800"))
+        store.add_event(EventRecord(job_id=broken.id, at_ms=1, type="Normal", reason="R", message="\udcff"))
+        await store.durable()
+        assert [event.message for event in store.events(broken.id)] == ["?"]
+
+    asyncio.run(submit())
+    assert names(store) == ["j", "other"]
+    found = store.job("alice", "j")
+    assert found is not None
+    assert found.tags == ("?",)
+    assert found.outcome == Outcome(exit_code=1, diagnostics="\ud800")
+
+
 def test_totals_follow_the_jobs(store: JobStore) -> None:
     def total(**query: object) -> int | None:
         return store.page(JobQuery(limit=1, with_total_count=True, **query))[1]  # type: ignore[arg-type]
 
     first, second = add(store, "first"), add(store, "second", virtual_cluster="team")
+    assert store.counts_by_state() == {"WAITING": 2}
     assert (total(), total(users=("bob",)), total(states=("WAITING",))) == (2, 0, 2)
     third = add(store, "third", user="bob")
     first.sub_state = SubState.RUNNING
@@ -390,20 +408,35 @@ def test_the_entry_of_a_new_log_is_synced_before_the_first_answer(
 def test_a_job_whose_sync_failed_is_withdrawn_and_the_log_begun_anew(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_descriptor: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+    release = threading.Event()
+    real_sync = os.fdatasync
+    syncs: list[int] = []
+
+    def fail_first(descriptor: int) -> None:
+        syncs.append(descriptor)
+        if len(syncs) == 1:
+            release.wait(30)
+            raise OSError(errno.EIO, "Input/output error")
+        real_sync(descriptor)
 
     async def submit() -> None:
         kept = add(store, "kept")
         await store.durable()
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "fdatasync", fail)
-            lost = add(store, "lost")
-            with pytest.raises(LocalClusterError, match="Input/output error"):
-                await store.durable()
-            store.withdraw_job(lost.id)
+        monkeypatch.setattr(os, "fdatasync", fail_first)
+        lost = add(store, "lost")
+        waiting = asyncio.ensure_future(store.durable())
+        await asyncio.sleep(0)  # it asks
+        await asyncio.sleep(0)  # it is committed
+        behind = add(store, "behind")  # committed while the sync is about to fail: behind the gap
+        waiting_behind = asyncio.ensure_future(store.durable())
+        await asyncio.sleep(0)
         store.flush()
-        assert store.job("alice", "lost") is None
+        release.set()
+        results = await asyncio.gather(waiting, waiting_behind, return_exceptions=True)
+        assert ["Input/output error" in str(result) for result in results] == [True, True]
+        for job in (lost, behind):
+            store.withdraw_job(job.id)
+        store.flush()
         assert [job.id for job in store.open_jobs()] == [kept.id]
         assert not store._log_is_doubtful
 

@@ -1,36 +1,29 @@
 # SPDX-License-Identifier: MIT
-"""Info, logging in and out, tokens and users (rest-api-v2 §2, §7)."""
+"""Info, logging in and out, and tokens (rest-api-v2 §2)."""
 
 from __future__ import annotations
 
 import asyncio
-import re
+from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
-from openpaisdk.local.access.users import APPLICATION, OWNER, PASSWORD_LENGTH_MIN, USER, Account
-from openpaisdk.local.api import replies
+from openpaisdk.local.access.users import APPLICATION, OWNER, USER, read_claims
+from openpaisdk.local.api import bodies
+from openpaisdk.local.api.shapes import read_shape
 from openpaisdk.local.api_error import ApiError, forbidden, invalid_parameters
-from openpaisdk.local.routing import (
-    ApiRoute,
-    JsonReply,
-    check_fields,
-    field_error,
-    read_values,
-    text_field,
-)
+from openpaisdk.local.routing import ANY, ApiRoute, JsonReply
 from openpaisdk.local.services import Services
 
 API_VERSION = "v1.8.1"
 """The version of the rest-server whose behaviour is copied."""
-_USER_NAME = re.compile(r"[\w.-]+", re.ASCII)
 _INFO = {"name": "PAI RESTful API", "version": API_VERSION, "launcherType": "k8s", "authnMethod": "basic"}
 _AUTHN = {"authn_type": "basic", "loginURI": "/api/v1/authn/basic/login", "loginURIMethod": "post"}
 
 
 class AccountRoutes:
-    """Answers about the server, its users and their tokens."""
+    """Answers about the server and the tokens of its users."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -40,10 +33,9 @@ class AccountRoutes:
     def routes(self) -> list[ApiRoute]:
         """Return the routes of both API versions."""
         result = [
-            ApiRoute("GET", "/api/v2/info", self.info),
-            ApiRoute("GET", "/api/v2", self.root),
-            ApiRoute("GET", "/api/v1", self.info),
-            ApiRoute("GET", "/api/v1/user/{name}", self.user),
+            ApiRoute(ANY, "/api/v2/info", self.info),
+            ApiRoute(ANY, "/api/v2", self.root),
+            ApiRoute(ANY, "/api/v1", self.info),
         ]
         for base in ("/api/v2", "/api/v1"):
             result += [
@@ -58,11 +50,6 @@ class AccountRoutes:
                 ApiRoute("POST", f"{base}/application", self.make_application_token),
                 ApiRoute("GET", f"{base}/check", self.check_token),
                 ApiRoute("DELETE", f"{base}/{{token}}", self.revoke_token),
-            ]
-        for base in ("/api/v2/users", "/api/v2/user"):
-            result += [
-                ApiRoute("GET", base, self.users),
-                ApiRoute("GET", f"{base}/{{name}}", self.user),
             ]
         return result
 
@@ -82,23 +69,21 @@ class AccountRoutes:
     # --- tokens --------------------------------------------------------------------------------
     async def login(self, request: Request) -> Response:
         """Hand out a token for a name and password."""
-        values = await read_values(request)
-        name = text_field(values, "username")
-        if not _USER_NAME.fullmatch(name):
-            raise field_error("username", f'with value "{name}" fails to match the username pattern')
-        password = text_field(values, "password")
-        if len(password) < PASSWORD_LENGTH_MIN:
-            raise field_error("password", f"length must be at least {PASSWORD_LENGTH_MIN} characters long")
-        check_fields(values, ("username", "password", "expiration"))
-        account = self._known_account(name)
-        wait_s = self._services.guesses.wait_s(name)
-        if wait_s:
-            return too_many_requests(wait_s)
-        if not await asyncio.to_thread(self._accounts.password_fits, account, password):
+        values = await read_shape(request, bodies.LOGIN)
+        name = values["username"]
+        account = self._accounts.account(name)
+        if account is None:
+            raise ApiError(400, "NoUserError", f"User {name} is not found.")
+        async with self._services.guesses.turn(name):
+            fits = await asyncio.to_thread(self._accounts.password_fits, account, values["password"])
+            self._services.guesses.note(name, fits=fits)
+        if not fits or not self._accounts.has_password_of(account):  # it may have changed meanwhile
             raise ApiError(400, "IncorrectPasswordError", "Password is incorrect.")
-        self._services.guesses.succeeded(name)
         token = self._accounts.issue(name, USER)
-        return JsonReply({"user": name, "token": token, "admin": account.admin})
+        reply: dict[str, Any] = {"user": name, "token": token, "admin": self._accounts.is_admin(account)}
+        if account.extension.get("githubPAT"):
+            reply["hasGitHubPAT"] = True  # the real server sends the secret itself here
+        return JsonReply(reply)
 
     async def logout(self, request: Request) -> Response:
         """Revoke the presented token."""
@@ -122,13 +107,13 @@ class AccountRoutes:
         return JsonReply({**identity.token.payload(), "admin": identity.admin})
 
     async def revoke_token(self, request: Request) -> Response:
-        """End a token of the sender, or of anybody for an admin."""
+        """End a token of the sender; one that has ended already is no error."""
         identity = self._auth.user_token(request)
         text = request.path_params["token"]
-        token = self._accounts.find(text)
-        if token is None:
-            raise invalid_parameters("the token to revoke is not a valid token of this cluster")
-        if not identity.may_change(token.user):
+        owner = read_claims(text).get("username")
+        if not isinstance(owner, str):
+            raise invalid_parameters("what is to be revoked is not a token")
+        if owner != identity.user:
             raise forbidden(f"User {identity.user} is not allowed to do this operation.")
         self._revoke(text)
         return JsonReply({"message": "revoke successfully"})
@@ -138,33 +123,3 @@ class AccountRoutes:
         if token is not None and token.kind == OWNER:
             raise forbidden("This token is the embedded cluster's own and cannot be revoked.")
         self._accounts.revoke(text)
-
-    # --- users ---------------------------------------------------------------------------------
-    async def users(self, request: Request) -> Response:
-        """List all users."""
-        self._auth.any_token(request)
-        return JsonReply([self._user_reply(account) for account in self._accounts.accounts()])
-
-    async def user(self, request: Request) -> Response:
-        """Show one user; ``me`` is the sender, when nobody is called so."""
-        identity = self._auth.any_token(request)
-        name = request.path_params["name"]
-        if name == "me" and self._accounts.account(name) is None:
-            name = identity.user
-        return JsonReply(self._user_reply(self._known_account(name)))
-
-    def _known_account(self, name: str) -> Account:
-        account = self._accounts.account(name)
-        if account is None:
-            raise ApiError(400, "NoUserError", f"User {name} is not found.")
-        return account
-
-    def _user_reply(self, account: Account) -> dict[str, object]:
-        clusters = list(self._services.virtual_clusters())
-        return replies.user(account.name, admin=account.admin, virtual_clusters=clusters)
-
-
-def too_many_requests(wait_s: int) -> Response:
-    """Return the answer to who asks too often (rest-api-v2 §1.3)."""
-    text = "Too many requests, please try again later."
-    return HTMLResponse(text, 429, {"retry-after": str(wait_s)})

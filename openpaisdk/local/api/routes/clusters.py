@@ -8,7 +8,10 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from openpaisdk.local.api import replies
+from openpaisdk.local.access.auth import Identity, must_be_admin
+from openpaisdk.local.access.groups import DEFAULT_GROUP
+from openpaisdk.local.api import bodies, replies
+from openpaisdk.local.api.shapes import read_shape
 from openpaisdk.local.api_error import ApiError, forbidden, invalid_parameters
 from openpaisdk.local.routing import ApiRoute, JsonReply
 from openpaisdk.local.services import Services
@@ -29,12 +32,16 @@ class ClusterRoutes:
         return [
             ApiRoute("GET", "/api/v2/virtual-clusters", self.virtual_clusters),
             ApiRoute("GET", "/api/v2/virtual-clusters/{name}", self.virtual_cluster),
-            ApiRoute("PUT", "/api/v2/virtual-clusters/{name}", self.change_virtual_cluster),
-            ApiRoute("DELETE", "/api/v2/virtual-clusters/{name}", self.change_virtual_cluster),
-            ApiRoute("PUT", "/api/v2/virtual-clusters/{name}/status", self.change_virtual_cluster),
+            ApiRoute("PUT", "/api/v2/virtual-clusters/{name}", self.set_virtual_cluster),
+            ApiRoute("DELETE", "/api/v2/virtual-clusters/{name}", self.delete_virtual_cluster),
+            ApiRoute("PUT", "/api/v2/virtual-clusters/{name}/status", self.set_status),
             ApiRoute("GET", "/api/v2/cluster/sku-types", self.sku_types),
             ApiRoute("GET", "/api/v2/storages", self.storages),
             ApiRoute("GET", "/api/v2/storages/{name}", self.storage),
+            ApiRoute("GET", "/api/v2/storage/config", self.old_storages),
+            ApiRoute("GET", "/api/v2/storage/config/{name}", self.storage),
+            ApiRoute("GET", "/api/v2/storage/server", self.old_storages),
+            ApiRoute("GET", "/api/v2/storage/server/{name}", self.storage),
         ]
 
     async def virtual_clusters(self, request: Request) -> Response:
@@ -53,32 +60,46 @@ class ClusterRoutes:
             raise ApiError(404, "NoVirtualClusterError", f"Vc {name} not found")
         return JsonReply(found)
 
-    async def change_virtual_cluster(self, request: Request) -> Response:
-        """Refuse: shares are declared when the server starts."""
+    async def set_virtual_cluster(self, request: Request) -> Response:
+        """Refuse to make or change one: shares are declared when the server starts."""
+        identity = self._changer(request)
+        await read_shape(request, bodies.VIRTUAL_CLUSTER)
+        raise _not_implemented(identity, "updateVc")
+
+    async def delete_virtual_cluster(self, request: Request) -> Response:
+        """Refuse to remove one."""
+        raise _not_implemented(self._changer(request), "removeVc")
+
+    async def set_status(self, request: Request) -> Response:
+        """Refuse to stop or start one."""
+        identity = self._changer(request)
+        status = (await read_shape(request, bodies.VIRTUAL_CLUSTER_STATUS))["vcStatus"]
+        raise _not_implemented(identity, "stopVc" if status == "stopped" else "activeVc")
+
+    def _changer(self, request: Request) -> Identity:
+        """Return who wants to change a virtual cluster; nobody may change ``default``."""
         identity = self._auth.user_token(request)
-        name = self._checked_name(request)
-        if not identity.admin:
-            raise forbidden("Non-admin is not allow to do this operation.")
-        if name == "default":
+        if self._checked_name(request) == DEFAULT_GROUP:
             raise forbidden("Update operation to default vc isn't allowed")
-        raise ApiError(
-            400,
-            "NotImplementedError",
-            "virtual clusters are not changed over the API",
-        )
+        return identity
 
     async def sku_types(self, request: Request) -> Response:
         """List instance types, which only clusters with hived have."""
         self._auth.any_token(request)
         name = request.query_params.get("vc")
-        if name is not None and name not in self._services.virtual_clusters():
-            raise ApiError(404, "NoVirtualClusterError", f"Vc {name} not found")
+        if name and name not in self._services.virtual_clusters():
+            raise ApiError(404, "NoVirtualClusterError", f"Cannot get sku types for virtual clyster {name}.")
         return JsonReply({})
 
     async def storages(self, request: Request) -> Response:
         """List storages to mount, of which there are none; files go through WebHDFS."""
         self._auth.any_token(request)
         return JsonReply({"storages": []})
+
+    async def old_storages(self, request: Request) -> Response:
+        """List storages as releases before 1.3 showed them."""
+        self._auth.any_token(request)
+        return JsonReply([])
 
     async def storage(self, request: Request) -> Response:
         """Say that there is no such storage."""
@@ -103,3 +124,8 @@ class ClusterRoutes:
         total = len(self._services.machine.gpus)
         used = sum(gpu for _, gpu, _ in self._services.scheduler.usage().values())
         return {"gpuUsed": used, "gpuAvailable": total - used, "gpuTotal": total}
+
+
+def _not_implemented(identity: Identity, what: str) -> ApiError:
+    must_be_admin(identity)
+    return ApiError(400, "NotImplementedError", f"{what} not implemented in k8s")

@@ -11,6 +11,8 @@ from openpaisdk.local.routing import number_of
 
 LIMIT_DEFAULT = 5000
 LIMIT_MAX = 50_000
+KEYWORD_LENGTH_MAX = 1000
+"""Longer than any name; the database refuses patterns that are very long."""
 _OFFSET_MAX = 2**62
 _PARAMETERS = (
     "username",
@@ -54,6 +56,9 @@ def parse_job_query(query_string: bytes) -> JobQuery:
         if name in values:
             raise invalid_parameters(f'"{name}" is given twice, give one value or join them by commas')
         values[name] = value
+    keyword = values.get("keyword") or None
+    if keyword is not None and len(keyword) > KEYWORD_LENGTH_MAX:
+        raise invalid_parameters(f'"keyword" must be no longer than {KEYWORD_LENGTH_MAX} characters')
     limit = _number(values, "limit", LIMIT_DEFAULT)
     if limit > LIMIT_MAX:
         raise invalid_parameters(f"Limit exceeds max number {LIMIT_MAX}.")
@@ -62,7 +67,7 @@ def parse_job_query(query_string: bytes) -> JobQuery:
         users=_choices(values, "username"),
         virtual_clusters=_choices(values, "vc"),
         states=_choices(values, "state"),
-        keyword=values.get("keyword") or None,
+        keyword=keyword,
         tags_contain=_choices(values, "tagsContain"),
         tags_not_contain=_choices(values, "tagsNotContain"),
         priorities=_choices(values, "jobPriority"),

@@ -11,20 +11,12 @@ from starlette.responses import Response
 
 from openpaisdk.errors import JobExistsError
 from openpaisdk.local.access.auth import Identity
-from openpaisdk.local.api import replies
+from openpaisdk.local.api import bodies, replies
 from openpaisdk.local.api.routes.job_query import parse_job_query
+from openpaisdk.local.api.shapes import read_shape
 from openpaisdk.local.api_error import ApiError, forbidden, no_job
 from openpaisdk.local.records import AttemptRecord, JobRecord, TaskRecord
-from openpaisdk.local.routing import (
-    ApiRoute,
-    JsonReply,
-    content_type,
-    field_error,
-    number_of,
-    read_body,
-    read_values,
-    text_field,
-)
+from openpaisdk.local.routing import ApiRoute, JsonReply, content_type, number_of, read_body
 from openpaisdk.local.services import Services
 from openpaisdk.spec.codec import job_spec_from_document
 from openpaisdk.spec.wire import parse_wire
@@ -37,6 +29,7 @@ class JobRoutes:
         self._services = services
         self._scheduler = services.scheduler
         self._auth = services.auth
+        self._limits = services.rate_limits
 
     def routes(self) -> list[ApiRoute]:
         """Return the routes."""
@@ -58,6 +51,8 @@ class JobRoutes:
     async def submit(self, request: Request) -> Response:
         """Take a job; it is kept when the answer is sent."""
         identity = self._auth.any_token(request)
+        if self._limits is not None:
+            self._limits.submissions.take(request.scope, identity.user)
         body = await read_body(request)
         text = body if content_type(request).startswith("text/") else b""
         document = await read_document(text)
@@ -65,8 +60,9 @@ class JobRoutes:
         if self._scheduler.job(user, name) is not None:
             raise _conflict(user, name)
         spec = job_spec_from_document(document)
-        if spec.virtual_cluster not in self._services.virtual_clusters():
+        if not self._services.may_use(user, spec.virtual_cluster):
             raise forbidden(f"User {user} is not allowed to do operation in {spec.virtual_cluster}")
+        _check_storages(document)
         from openpaisdk.local.jobs.scheduler import TooLargeError
 
         try:
@@ -83,6 +79,8 @@ class JobRoutes:
     async def list_jobs(self, request: Request) -> Response:
         """List jobs of all users."""
         identity = self._auth.any_token(request)
+        if self._limits is not None:
+            self._limits.lists.take(request.scope, identity.user)
         query = parse_job_query(request.scope["query_string"])
         jobs, total = self._scheduler.page(query, identity.user)
         return JsonReply(replies.job_list(jobs, total))
@@ -100,7 +98,10 @@ class JobRoutes:
             wanted is None or not wanted.isdecimal()
         ):  # like the real server, which takes a non-number as the newest
             return None if job.attempt_id is None else self._scheduler.attempt(job, job.attempt_id)
-        attempt = self._scheduler.attempt(job, number_of(wanted))
+        number = number_of(wanted)
+        if job.attempt_id is None and number == 0:
+            return None
+        attempt = self._scheduler.attempt(job, number)
         if attempt is None:
             raise no_job(f"JobAttemptId {wanted} is not found in {job.framework}.")
         return attempt
@@ -137,9 +138,7 @@ class JobRoutes:
     async def execute(self, request: Request) -> Response:
         """Stop a job; asking to start it changes nothing."""
         identity = self._auth.any_token(request)
-        value = text_field(await read_values(request), "value")
-        if value not in ("STOP", "START"):
-            raise field_error("value", "must be one of [STOP, START]")
+        value = (await read_shape(request, bodies.EXECUTION_TYPE))["value"]
         job = find_job(self._services, request)
         if not identity.may_change(job.user):
             raise forbidden(f"User {identity.user} is not allowed to execute job {job.framework}.")
@@ -166,9 +165,7 @@ class JobRoutes:
 
     async def _job_and_tag(self, request: Request, action: str) -> tuple[JobRecord, str]:
         identity = self._auth.any_token(request)
-        tag = text_field(await read_values(request), "value")
-        if "," in tag:
-            raise field_error("value", f'with value "{tag}" fails to match the value pattern')
+        tag = (await read_shape(request, bodies.TAG))["value"]
         _check_owner(identity, request.path_params["framework"], action)
         return find_job(self._services, request), tag
 
@@ -191,6 +188,14 @@ async def read_document(body: bytes) -> dict[str, Any]:
         answer = server_error(problems, document)
         raise ApiError(answer["status"], answer["code"], answer["message"])
     return document
+
+
+def _check_storages(document: dict[str, Any]) -> None:
+    """Refuse a job that wants a storage mounted: there are none."""
+    wanted = (document.get("extras") or {}).get("storages")
+    for storage in wanted if isinstance(wanted, list) else ():
+        if isinstance(storage, dict) and storage.get("name"):
+            raise ApiError(404, "NoStorageError", f"Storage {storage['name']} is not found.")
 
 
 def find_job(services: Services, request: Request) -> JobRecord:

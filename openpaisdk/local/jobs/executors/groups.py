@@ -159,7 +159,7 @@ class GroupRoot:
         memory, pids, unified = self._base
         try:
             if not self._noted:
-                lines = sorted({*self._known(), _line(self._base)})
+                lines = {*self._known(), _line(self._base)}
                 replace_file(self._note, "".join(f"{line}\n" for line in lines).encode())
                 self._noted = True
             for folder in {memory, pids} - {None}:
@@ -197,15 +197,15 @@ class GroupRoot:
                 with contextlib.suppress(OSError):
                     os.rmdir(str(folder))
         if lines and not any(os.path.isdir(_parse(line)[0]) for line in lines):
-            os.unlink(self._note)
+            with contextlib.suppress(FileNotFoundError):  # the home itself may be gone
+                os.unlink(self._note)
             self._noted = self._base is None
 
     def _known(self) -> list[str]:
-        try:
-            with open(self._note, encoding="utf-8") as file:
-                return [line for line in file.read().split("\n") if line.count("\t") == 2]
-        except FileNotFoundError:
-            return []
+        known = {_line(self._base)} if self._base and self._noted else set()
+        with contextlib.suppress(FileNotFoundError), open(self._note, encoding="utf-8") as file:
+            known.update(line for line in file.read().split("\n") if line.count("\t") == 2)
+        return sorted(known)
 
     def _in_base(self, base: _Base, pod_uid: str) -> Group:
         memory, pids, unified = base

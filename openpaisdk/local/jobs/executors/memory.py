@@ -120,11 +120,12 @@ class MemoryGuard:
         if task is None:
             return None
         task.over = True
-        if task.group is None:
-            return None
-        excess = kernel_excess(task.group)
         self._close_alarm(task)
-        self.retire(task.group)
+        group, task.group = task.group, None
+        if group is None:
+            return None
+        excess = kernel_excess(group)
+        self.retire(group)
         return excess
 
     def retire(self, group: Group) -> None:
@@ -159,21 +160,21 @@ class MemoryGuard:
             confining = self._loop.run_in_executor(self._thread, self._confine, old)
             confining.add_done_callback(lambda done: self._settled(old, done))
 
-    def _confine(self, tasks: Sequence[_Task]) -> list[tuple[Group | None, int]]:
-        """Move tasks into groups of their own; returns each with the memory held before. Runs in a thread."""
+    def _confine(self, tasks: Sequence[_Task]) -> list[int]:
+        """Move tasks into groups of their own; returns what each held before. Runs in a thread."""
         return [self._confine_one(task) for task in tasks]
 
-    def _confine_one(self, task: _Task) -> tuple[Group | None, int]:
+    def _confine_one(self, task: _Task) -> int:
         pids = self._table.members(task.mark)
         if not pids or self._closed:
-            return None, 0
+            return 0
         group = self._groups.make(task.pod_uid, task.limit_bytes)
         if group is None:
-            return None, 0
+            return 0
+        task.group = group  # from here on, as the task may be over before the loop hears of it
         try:
             for _ in range(_ROUNDS):
-                inside = set(group.members())
-                outside = sorted(set(pids) - inside)
+                outside = sorted(set(pids) - set(group.members()))
                 if not outside:
                     break
                 for pid in outside:
@@ -182,18 +183,18 @@ class MemoryGuard:
                 pids = self._table.members(task.mark)
         except OSError:
             self._groups.give_up()
-            return None, 0
-        return group, held_bytes(pids, task.limit_bytes // _UNSEEN_PART)
+            return task.limit_bytes
+        return held_bytes(pids, task.limit_bytes // _UNSEEN_PART)
 
-    def _settled(self, tasks: Sequence[_Task], done: asyncio.Future[list[tuple[Group | None, int]]]) -> None:
+    def _settled(self, tasks: Sequence[_Task], done: asyncio.Future[list[int]]) -> None:
         if self._closed:  # the next server takes up the tasks
             return
-        for task, (group, held) in zip(tasks, done.result(), strict=True):
+        for task, held in zip(tasks, done.result(), strict=True):
+            group = task.group
             if task.over:
                 if group is not None:
                     self.retire(group)
                 continue
-            task.group = group
             task.looked_at = group is None or held > task.limit_bytes // _UNSEEN_PART
             if group is not None:
                 self._open_alarm(task, group)

@@ -197,8 +197,13 @@ class ProcessExecutor:
         files = self._home.task(pod_uid)
         if not os.path.exists(files.lock):
             return Trace.NEVER_STARTED
-        if _is_locked(files.lock):
-            return Trace.RUNNING
+        deadline = time.monotonic() + _PID_WAIT_S
+        while _is_locked(files.lock):
+            # Without a note it is a supervisor before its first line, or the earlier server, not quite dead
+            # yet, that was about to start one.
+            if _read_number(files.pid) is not None or time.monotonic() > deadline:
+                return Trace.RUNNING
+            time.sleep(0.005)
         if _read_number(files.exit) is not None:
             return Trace.ENDED
         return Trace.NEVER_STARTED if _read_number(files.pid) is None else Trace.LOST
@@ -218,12 +223,9 @@ class ProcessExecutor:
             LocalClusterError: Its supervisor does not say who it is.
         """
         files = self._home.task(pod_uid)
-        deadline = time.monotonic() + _PID_WAIT_S
-        while (pid := _read_number(files.pid)) is None:
-            # The earlier server died in the moment between starting the supervisor and its first line.
-            if time.monotonic() > deadline:
-                raise LocalClusterError(f"the supervisor of task {pod_uid} runs but wrote no process id")
-            time.sleep(0.005)
+        pid = _read_number(files.pid)
+        if pid is None:
+            raise LocalClusterError(f"the supervisor of task {pod_uid} runs but wrote no process id")
         cpus = self._cpus.take_again(pid)
         task = _Running(pod_uid, pid, files, None, self._table.mark_of(pod_uid), cpus)
         self._follow(task, memory_mb)
