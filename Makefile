@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # make demo: a real job on the embedded cluster · make test: all tests · make check: what must be clean · make bench
 # make chaos: 200 times kill -9 of the server under load (make test: 20)
-# make docs: pages that are made from the code
+# make docs: pages that are made from the code · make hadoop: HDFS in the foreground, to try things on
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ DEMO_JOB := digits-$(shell date +%m%d-%H%M%S)
 DEMO_OUTPUT := digits-output
 SOURCES := $(shell find openpaisdk -name '*.py' -o -name '*.json' -o -name '*.sh') setup.py pyproject.toml README.md
 
-.PHONY: demo test unit check docs format bench chaos clean
+.PHONY: demo test unit check docs format bench chaos hadoop clean
 
 # The shell's settings for Python are for people at work; a fresh start is measured and shown without them.
 unexport PYTHONDONTWRITEBYTECODE
@@ -32,6 +32,12 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 $(VENV)/.dev: $(VENV)/.test setup.py
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --upgrade '.[test,dev]'
+	touch $@
+
+# Compiles against libkrb5 (Debian libkrb5-dev); unoptimised, which is fast enough for logging in.
+$(VENV)/.kerberos: $(VENV)/.test setup.py
+	rm -rf build
+	CFLAGS=-O0 $(BIN)/python -m pip install --quiet '.[kerberos]'
 	touch $@
 
 demo: $(VENV)/.demo
@@ -60,6 +66,9 @@ docs: $(VENV)/.test
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+hadoop: $(VENV)/.test
+	$(BIN)/python -m tests.hadoop
 
 # Some of them: make bench NAMES="queue pages"
 bench: $(VENV)/.test

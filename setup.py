@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'^VERSION = "(.+)"$', (ROOT / "openpaisdk" / "constants.py").read_text(), re.M)
 assert VERSION is not None
 
+FAST = ["google-crc32c>=1.5", "zstandard>=0.20"]
 LOCAL = ["starlette>=0.40", "uvicorn>=0.30", "httptools>=0.6"]
 
 setup(
@@ -30,7 +31,25 @@ setup(
     install_requires=["requests>=2.28", "hdfs>=2.7", "pyyaml>=6.0", "pathspec>=0.12"],
     extras_require={
         "local": LOCAL,
-        "test": [*LOCAL, "jsonschema>=4.17", "pytest>=8", "build", "fsspec", "schemathesis>=4"],
+        # CRC32C and zstd in C: checksums of transfers without reading back, compressed archives
+        "fast": FAST,
+        "kerberos": ["hdfs[kerberos]>=2.7"],
+        "fsspec": ["fsspec>=2023.1"],
+        "s3": ["fsspec>=2023.1", "s3fs>=2023.1"],
+        "oss": ["fsspec>=2023.1", "ossfs>=2023.1"],
+        "abfs": ["fsspec>=2023.1", "adlfs>=2023.1"],
+        "gs": ["fsspec>=2023.1", "gcsfs>=2023.1"],
+        "sftp": ["fsspec>=2023.1", "paramiko>=3"],
+        "test": [
+            *LOCAL,
+            *FAST,
+            "hdfs[kerberos]",
+            "jsonschema>=4.17",
+            "pytest>=8",
+            "build",
+            "fsspec",
+            "schemathesis>=4",
+        ],
         "dev": [
             "ruff==0.17.5",
             "mypy==2.4.1",

@@ -5,6 +5,7 @@
     ├─ UsageError
     ├─ ConfigError
     │  ├─ UnknownClusterError
+    │  ├─ UnknownStorageError
     │  └─ UnknownSettingError
     ├─ SpecError (.problems)
     ├─ SourceError
@@ -18,7 +19,15 @@
     ├─ StorageError
     │  ├─ StorageNotFoundError (also FileNotFoundError)
     │  ├─ StorageExistsError (also FileExistsError)
-    │  └─ StoragePermissionError (also PermissionError)
+    │  ├─ StoragePermissionError (also PermissionError)
+    │  ├─ StorageIsFolderError (also IsADirectoryError)
+    │  ├─ StorageNotFolderError (also NotADirectoryError)
+    │  ├─ StorageNotEmptyError
+    │  ├─ StorageFullError
+    │  ├─ StorageSafeModeError
+    │  ├─ StorageMismatchError
+    │  ├─ StorageUnavailableError
+    │  └─ TransferError (.failures)
     ├─ JobError
     │  └─ WaitTimeoutError (also TimeoutError; .last)
     ├─ LocalClusterError
@@ -59,6 +68,10 @@ class ConfigError(OpenPaiError):
 
 class UnknownClusterError(ConfigError):
     """No cluster is known under this alias."""
+
+
+class UnknownStorageError(ConfigError):
+    """The cluster has no storage of this alias."""
 
 
 class UnknownSettingError(ConfigError):
@@ -145,6 +158,44 @@ class StorageExistsError(StorageError, FileExistsError):
 
 class StoragePermissionError(StorageError, PermissionError):
     """The storage does not let this user do that."""
+
+
+class StorageIsFolderError(StorageError, IsADirectoryError):
+    """There is a folder where a file was meant."""
+
+
+class StorageNotFolderError(StorageError, NotADirectoryError):
+    """There is a file where a folder was meant."""
+
+
+class StorageNotEmptyError(StorageError):
+    """The folder holds something, and may only be deleted with it when that is said."""
+
+
+class StorageFullError(StorageError):
+    """A quota or a disk has no room for that."""
+
+
+class StorageSafeModeError(StorageError):
+    """The storage can be read only for now."""
+
+
+class StorageMismatchError(StorageError):
+    """What arrived is not what was sent; it was not put in place."""
+
+
+class StorageUnavailableError(StorageError):
+    """The storage, or a part of it, does not answer; what was asked may be asked again."""
+
+
+class TransferError(StorageError):
+    """Some files of a folder were not transferred; ``failures`` has a pair of path and error for each."""
+
+    def __init__(
+        self, message: str, *, failures: Sequence[tuple[str, OpenPaiError]] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.failures = list(failures)
 
 
 class JobError(OpenPaiError):

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from openpaisdk.rest.transport import Request, Response, Transport, TransportError
+from openpaisdk.http.connection import TransportError
+from openpaisdk.rest.transport import Request, Response, Transport
 
 RECORDED = json.loads((Path(__file__).parent / "fixtures" / "rest" / "replies.json").read_text("utf-8"))
 

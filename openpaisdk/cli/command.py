@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from openpaisdk.cli.layout import Column, Show
     from openpaisdk.cli.parser import Parser
+    from openpaisdk.cli.progress import ShownProgress
     from openpaisdk.config.clusters import ClusterBook
     from openpaisdk.config.settings import Settings
     from openpaisdk.core import Cluster
@@ -165,6 +166,25 @@ class Context:
     def stream(self, text: str) -> None:
         """Hand on text of a task at once: to stdout, or to stderr where stdout is kept for json or yaml."""
         _write(self._stdout if self.format == "table" else self._stderr, text)
+
+    def stream_bytes(self, data: bytes | memoryview) -> None:
+        """Hand on bytes to stdout as they are."""
+        write = getattr(self._stdout, "write_bytes", None)
+        if write is not None:
+            write(data)
+        else:
+            _write(self._stdout, bytes(data).decode("utf-8", "surrogateescape"))
+
+    @property
+    def streams(self) -> bool:
+        """Whether what a command shows piece by piece reaches somebody as it comes."""
+        return self._stdout is not None and self.format == "table"
+
+    def progress(self, what: str) -> ShownProgress:
+        """Return what shows how far a transfer is: a bar on a terminal, else a line now and then."""
+        from openpaisdk.cli.progress import ShownProgress
+
+        return ShownProgress(None if self.args.quiet else self._stderr, what)
 
     @property
     def can_ask(self) -> bool:

@@ -22,6 +22,7 @@ _OF_ERROR: dict[type[BaseException], int] = {
     errors.PermissionDeniedError: NOT_ALLOWED,
     errors.StoragePermissionError: NOT_ALLOWED,
     errors.UnknownClusterError: NOT_FOUND,
+    errors.UnknownStorageError: NOT_FOUND,
     errors.JobNotFoundError: NOT_FOUND,
     errors.StorageNotFoundError: NOT_FOUND,
     errors.JobExistsError: EXISTS,

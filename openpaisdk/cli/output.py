@@ -51,6 +51,21 @@ class Stream:
         self._attempt("write", text)
         return len(text)
 
+    def write_bytes(self, data: bytes | memoryview) -> int:
+        """Write bytes as they are; raises as ``write`` does."""
+        buffer = getattr(self._stream, "buffer", None)
+        if buffer is None:
+            return self.write(bytes(data).decode("utf-8", "surrogateescape"))
+        self._attempt("flush")
+        try:
+            buffer.write(data)
+        except BrokenPipeError as exc:
+            raise ReaderLeftError from exc
+        except OSError as exc:
+            self.abandon()
+            raise OpenPaiError(f"cannot write the output: {exc.strerror or exc}") from exc
+        return len(data)
+
     def flush(self) -> None:
         """Hand on what was written; raises as ``write`` does."""
         self._attempt("flush")

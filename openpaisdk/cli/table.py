@@ -10,6 +10,7 @@ GROUPS = {
     "default": "what commands use when an option is left out",
     "job": "submit, follow and manage jobs",
     "output": "what a job has stored and printed",
+    "storage": "files on a cluster's storage, and on others",
     "local": "the cluster that comes with this package",
 }
 
@@ -26,6 +27,7 @@ COMMANDS = {
             "cluster:ShowResources",
             "show free and used GPUs, CPUs and memory per virtual cluster",
         ),
+        "attach-hdfs": ("cluster:AttachHdfs", "add a storage to a cluster"),
     },
     "default": {
         "add": ("default:AddDefaults", "set defaults of this project, or of your account with --global"),
@@ -47,6 +49,19 @@ COMMANDS = {
         "list": ("output:ListOutputs", "list the files that a job has stored"),
         "download": ("output:DownloadOutputs", "fetch files that a job has stored"),
         "peek": ("output:PeekOutput", "show what a job has printed so far"),
+    },
+    "storage": {
+        "list": ("storage:ListFiles", "list a folder, or what a pattern matches"),
+        "status": ("storage:ShowFile", "show type, size and time of a file or folder"),
+        "upload": ("storage:UploadFiles", "store a file or folder"),
+        "download": ("storage:DownloadFiles", "fetch a file or folder"),
+        "move": ("storage:MoveFile", "rename a file or folder, or move it to another storage"),
+        "delete": ("storage:DeleteFiles", "delete a file, or a folder with -r"),
+        "mkdir": ("storage:MakeFolder", "make a folder and those above it"),
+        "du": ("storage:ShowUsage", "show how much a folder holds"),
+        "cat": ("storage:ShowContent", "show what is in files"),
+        "tail": ("storage:ShowEnd", "show the end of a file"),
+        "list-storage": ("storage:ListStorages", "list the storages of a cluster"),
     },
     "local": {
         "start": ("local:StartLocal", "start the embedded cluster (commands that need it do so themselves)"),

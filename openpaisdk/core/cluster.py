@@ -7,10 +7,11 @@ import os
 import time
 
 from openpaisdk._secret import Secret
+from openpaisdk.constants import LOCAL_ALIAS
 from openpaisdk.errors import ClusterError
+from openpaisdk.http.urls import encode_query, is_loopback, split_url
 from openpaisdk.rest import replies
 from openpaisdk.rest.client import RestClient
-from openpaisdk.rest.urls import encode_query, is_loopback, split_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -449,24 +450,103 @@ class Cluster:
         """Return the cluster's default storage, or one of its further storages.
 
         Raises:
-            ConfigError: The cluster has no such storage.
+            UnknownStorageError: The cluster has no storage of this alias.
+            ConfigError: The cluster has no storage at all.
         """
+        from openpaisdk.core.storages import find_storage
         from openpaisdk.storage.registry import open_storage
 
-        if alias is None and self.is_embedded:
+        own = self._own_storage_alias()
+        if own is not None and alias in (None, own):
             client = self.rest
-            return open_storage(f"{client.origin}/webhdfs/v1", user=self.user, token=client.token())
-        return open_storage(self.storage_uri(alias), user=self.user, verify=self._verify)
+            uri = f"{client.origin}/webhdfs/v1"
+            options: dict[str, Any] = {"user": self.user, "token": client.token()}
+        else:
+            uri, found = find_storage(
+                self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias
+            )
+            options = {"user": self._storage_user(), "verify": self._verify, **found}
+            options["token"] = _secret(options.get("token"))
+        storage = open_storage(uri, **options)
+        storage.trace = self._trace
+        return storage
+
+    def storage_at(self, uri: str) -> tuple[Storage, str]:
+        """Return the storage behind the full address of a file, and the file's path on it.
+
+        One that is among the cluster's storages is entered as that.
+
+        Raises:
+            UsageError: Nothing serves this scheme.
+        """
+        from openpaisdk.core.storages import list_storages
+        from openpaisdk.storage.registry import open_storage, split_uri
+
+        address, path = split_uri(uri)
+        place = _authority(address)
+        own = self._own_storage_alias()
+        if own is not None and place and place == _authority(self._embedded_uri()):
+            return self.storage(own), path
+        for entry in list_storages(self.storages, hdfs_web_uri=self.hdfs_web_uri):
+            if place and place == _authority(str(entry["uri"])):
+                return self.storage(entry["alias"]), path
+        storage = open_storage(address, user=self._storage_user(), verify=self._verify)
+        storage.trace = self._trace
+        return storage, path
+
+    def storage_list(self) -> list[dict[str, Any]]:
+        """Return ``{"alias", "uri", "default"}`` of each storage of the cluster."""
+        from openpaisdk.core.storages import list_storages
+
+        own = self._own_storage_alias()
+        found = list(list_storages(self.storages, hdfs_web_uri=self.hdfs_web_uri))
+        if own is None:
+            return found
+        uri = f"webhdfs://{_authority(self._embedded_uri())}" if self._embedded_uri() else None
+        return [
+            {"alias": own, "uri": uri, "default": True},
+            *({**entry, "default": False} for entry in found),
+        ]
+
+    def _own_storage_alias(self) -> str | None:
+        """Return how the embedded cluster's own storage is called, ``None`` on other clusters."""
+        is_own = self._pai_uri is None or (not self.hdfs_web_uri and self.is_embedded)
+        return LOCAL_ALIAS if is_own else None
+
+    def _embedded_uri(self) -> str:
+        """Return the address of the embedded server as it was last, without starting it."""
+        if self._pai_uri is not None:
+            return self._pai_uri
+        from openpaisdk.embedded import read_server_file
+
+        return str((read_server_file() or {}).get("uri", ""))
+
+    def _storage_user(self) -> str | None:
+        """Return whom a storage that takes our word takes us for: the cluster's user, else the login name."""
+        if self._user is not None:
+            return self._user
+        import getpass
+
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return None
 
     def storage_uri(self, alias: str | None = None) -> str:
         """Return the address of the cluster's default storage, or of one of its further storages.
 
         Raises:
-            ConfigError: The cluster has no such storage.
+            UnknownStorageError: The cluster has no storage of this alias.
+            ConfigError: The cluster has no storage at all.
         """
-        from openpaisdk.core.storages import storage_uri
+        from openpaisdk.core.storages import find_storage
 
-        return storage_uri(self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias)
+        return find_storage(self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias)[0]
+
+
+def _authority(uri: str) -> str:
+    """Return ``host:port`` of an address, without the user that it may name."""
+    return uri.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
 
 def _secret(value: str | Secret | None) -> Secret | None:

@@ -11,7 +11,7 @@ from openpaisdk.constants import (
     WORKSPACE_VARIABLE,
 )
 from openpaisdk.errors import ConfigError
-from openpaisdk.rest.urls import is_loopback
+from openpaisdk.http.urls import is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def find_cluster(alias: str | None, path: str | None = None) -> dict[str, Any]:
     alias = book.choose(alias)
     entry = book.get(alias)
     uri = entry.get("pai_uri")
-    if not uri and (alias != LOCAL_ALIAS or entry):
+    if not uri and (alias != LOCAL_ALIAS or set(entry) - {"storages"}):
         raise ConfigError(f"cluster {alias!r} has no pai_uri", hint=f"add one to its entry in {book.path!r}")
     user = entry.get("user")
     if user is None and entry.get("passwd"):

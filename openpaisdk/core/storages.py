@@ -4,18 +4,24 @@
 from __future__ import annotations
 
 from openpaisdk.constants import HDFS_HINT
-from openpaisdk.errors import ConfigError
+from openpaisdk.errors import ConfigError, UnknownStorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
+_URI_KEYS = ("web_hdfs_uri", "hdfs_web_uri", "uri")
+_OPTION_KEYS = ("user", "token", "verify", "kerberos", "proxy_user", "data_nodes", "options")
+"""What an entry may say beside its address; handed on to the storage."""
+HDFS_ALIAS = "hdfs"
+"""How the cluster's own ``hdfs_web_uri`` is listed."""
 
-def storage_uri(
+
+def find_storage(
     storages: Mapping[str, Any], alias: str | None, *, hdfs_web_uri: str | None, cluster: str
-) -> str:
-    """Return the address of a storage; by default the one marked so, else WebHDFS, else the only one.
+) -> tuple[str, dict[str, Any]]:
+    """Return address and options of a storage; by default the one marked so, else WebHDFS, else the only one.
 
     Args:
         storages: The cluster's further storages by alias.
@@ -24,33 +30,54 @@ def storage_uri(
         cluster: The cluster's alias, for messages.
 
     Raises:
-        ConfigError: There is no such storage.
+        UnknownStorageError: There is no such storage.
+        ConfigError: None is known, or its entry is damaged.
     """
-    entries = {name: value for name, value in storages.items() if isinstance(value, dict)}
+    entries = _entries(storages)
     if alias is not None:
+        if alias not in entries and alias == HDFS_ALIAS and hdfs_web_uri:
+            return hdfs_web_uri, {}
         if alias not in entries:
             known = ", ".join(entries) or "none"
-            raise ConfigError(
+            raise UnknownStorageError(
                 f"cluster {cluster!r} has no storage {alias!r} (known: {known})",
-                hint="storages are in the cluster's entry of the clusters file, under 'storages'",
+                hint="opai cluster attach-hdfs adds one; opai storage list-storage shows those there are",
             )
-        return _uri_of(entries[alias], alias)
-    for name, entry in entries.items():
-        if entry.get("default"):
-            return _uri_of(entry, name)
+        return _address_and_options(entries[alias], alias)
+    default = default_alias(storages, hdfs_web_uri=hdfs_web_uri)
+    if default is None:
+        raise ConfigError(f"no storage is known for cluster {cluster!r}", hint=HDFS_HINT)
+    return find_storage(storages, default, hdfs_web_uri=hdfs_web_uri, cluster=cluster)
+
+
+def default_alias(storages: Mapping[str, Any], *, hdfs_web_uri: str | None) -> str | None:
+    """Return the alias of the storage that is meant when none is named, ``None`` when there is none."""
+    entries = _entries(storages)
+    marked = next((name for name, entry in entries.items() if entry.get("default")), None)
+    if marked is not None:
+        return marked
     if hdfs_web_uri:
-        return hdfs_web_uri
-    if len(entries) == 1:
-        name, entry = next(iter(entries.items()))
-        return _uri_of(entry, name)
-    raise ConfigError(
-        f"no storage is known for cluster {cluster!r}",
-        hint=HDFS_HINT,
-    )
+        return HDFS_ALIAS
+    return next(iter(entries)) if len(entries) == 1 else None
 
 
-def _uri_of(entry: dict[str, Any], alias: str) -> str:
-    uri = entry.get("web_hdfs_uri") or entry.get("hdfs_web_uri") or entry.get("uri")
+def list_storages(storages: Mapping[str, Any], *, hdfs_web_uri: str | None) -> Iterator[dict[str, Any]]:
+    """Give ``{"alias", "uri", "default"}`` of each storage."""
+    default = default_alias(storages, hdfs_web_uri=hdfs_web_uri)
+    entries = _entries(storages)
+    if hdfs_web_uri and HDFS_ALIAS not in entries:
+        yield {"alias": HDFS_ALIAS, "uri": hdfs_web_uri, "default": default == HDFS_ALIAS}
+    for name, entry in entries.items():
+        uri = next((entry[key] for key in _URI_KEYS if entry.get(key)), None)
+        yield {"alias": name, "uri": uri, "default": name == default}
+
+
+def _entries(storages: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: value for name, value in storages.items() if isinstance(value, dict)}
+
+
+def _address_and_options(entry: dict[str, Any], alias: str) -> tuple[str, dict[str, Any]]:
+    uri = next((entry[key] for key in _URI_KEYS if entry.get(key)), None)
     if not isinstance(uri, str):
         raise ConfigError(f"storage {alias!r} has no uri", hint=HDFS_HINT)
-    return uri
+    return uri, {key: entry[key] for key in _OPTION_KEYS if entry.get(key) is not None}

@@ -9,11 +9,12 @@ from openpaisdk.errors import JobNotFoundError, StorageExistsError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from openpaisdk.core import Cluster
     from openpaisdk.storage.base import Storage
+    from openpaisdk.storage.transfer.progress import Progress
 
     Paths = list[str]
 
@@ -133,10 +134,18 @@ class JobOutputs:
         if not name and not storage.exists(self.folder):
             self._job.status()  # tells an unknown job from one without outputs
             return []
-        return list(storage.list(self._path(name)))
+        return [dict(info) for info in storage.list(self._path(name))]
 
-    def download(self, *names: str, to: str | os.PathLike[str] = ".", overwrite: bool = False) -> Paths:
+    def download(
+        self,
+        *names: str,
+        to: str | os.PathLike[str] = ".",
+        overwrite: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Paths:
         """Fetch outputs (all of them when none is named) into the folder ``to``; return the local paths.
+
+        ``on_progress`` is called now and then with how far the output at hand is.
 
         Raises:
             StorageNotFoundError: There is no output of this name.
@@ -159,7 +168,7 @@ class JobOutputs:
             os.makedirs(folder, exist_ok=True)
             # into a folder that is there, a storage puts what it fetches under its own name
             place = folder if os.path.isdir(local) else local
-            storage.download(self._path(name), place, overwrite=overwrite)
+            storage.download(self._path(name), place, overwrite=overwrite, on_progress=on_progress)
         return [local for _, local in wanted]
 
     def _names(self) -> Paths:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from openpaisdk.rest.transport import Response, Transport, TransportError
-from openpaisdk.rest.urls import split_url
+from openpaisdk.http.connection import TransportError
+from openpaisdk.http.urls import split_url
+from openpaisdk.rest.transport import Response, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

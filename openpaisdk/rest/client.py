@@ -9,10 +9,11 @@ from _thread import allocate_lock
 from openpaisdk._secret import Secret
 from openpaisdk.constants import CONNECT_TIMEOUT_S, EXTENSION_PREFIX, READ_TIMEOUT_S, VERSION
 from openpaisdk.errors import AuthenticationError, ClusterConnectionError, ClusterError
+from openpaisdk.http.connection import TransportError
+from openpaisdk.http.urls import encode_query, quote, split_url, without_secrets
 from openpaisdk.rest.errors import Refusal, connection_error, refusal_error
 from openpaisdk.rest.retry import send_with_retries
-from openpaisdk.rest.transport import HttpTransport, Request, TransportError
-from openpaisdk.rest.urls import encode_query, quote, split_url, without_secrets
+from openpaisdk.rest.transport import HttpTransport, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,13 +14,14 @@ from openpaisdk.errors import (
     RateLimitError,
     SpecError,
 )
-from openpaisdk.rest.urls import split_url, without_secrets
+from openpaisdk.http.urls import split_url, without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from openpaisdk.rest.transport import Request, Response, TransportError
+    from openpaisdk.http.connection import TransportError
+    from openpaisdk.rest.transport import Request, Response
 
 _MESSAGE_LIMIT = 2000
 _CONNECTION_HINTS = {

@@ -7,9 +7,9 @@ import time
 
 from openpaisdk.constants import EXTENSION_PREFIX
 from openpaisdk.errors import ClusterConnectionError
+from openpaisdk.http.connection import TransportError
+from openpaisdk.http.urls import encode_query
 from openpaisdk.rest.retry import DELAYS_S
-from openpaisdk.rest.transport import TransportError
-from openpaisdk.rest.urls import encode_query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

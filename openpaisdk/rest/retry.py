@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from openpaisdk.constants import RETRY_AFTER_LIMIT_S
-from openpaisdk.rest.transport import TransportError
+from openpaisdk.http.connection import TransportError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

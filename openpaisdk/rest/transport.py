@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 
 from openpaisdk.constants import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from openpaisdk.rest.urls import is_loopback, split_url, without_secrets
+from openpaisdk.http.connection import TransportError
+from openpaisdk.http.urls import is_loopback, split_url, without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,19 +22,6 @@ IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE"))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _REDIRECT_LIMIT = 5
 _DEFAULT_TIMEOUT = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
-
-
-class TransportError(Exception):
-    """No complete response came; the client turns it into an error for the user.
-
-    ``kind`` is ``refused`` (nothing listens), ``dns`` (no such host), ``connect-timeout``,
-    ``read-timeout``, ``reset`` (broken off) or ``tls``. ``sent`` is false where it cannot have been seen.
-    """
-
-    def __init__(self, kind: str, message: str, *, sent: bool) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.sent = sent
 
 
 class Request:

@@ -2,56 +2,100 @@
 """What every storage can do, under one name for each verb.
 
 Paths are absolute, ``/`` separates. Missing files raise ``StorageNotFoundError``, which is also
-``FileNotFoundError``.
+``FileNotFoundError``. An implementation supplies a few primitives; the verbs that move files are made of them
+in ``openpaisdk.storage.transfer``.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from abc import ABC, abstractmethod
-from typing import IO, TYPE_CHECKING, Any
 
-from openpaisdk.errors import StorageError, StorageExistsError, StorageNotFoundError
+from openpaisdk.errors import StorageError, StorageExistsError, StorageNotFolderError, StorageNotFoundError
+from openpaisdk.storage.paths import base_name, checked, has_wildcards, join
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Callable, Iterator
+    from typing import IO, Any, Protocol, TypedDict
+
+    from openpaisdk.storage.transfer.content import Piece
+    from openpaisdk.storage.transfer.progress import Progress
+    from openpaisdk.storage.transfer.stream import StreamPiece
+
+    class FileInfo(TypedDict):
+        """A file or folder; ``type`` is ``file`` or ``directory``, the moment ISO 8601 text in UTC."""
+
+        name: str
+        type: str
+        size_bytes: int
+        modified_at: str | None
+
+    class Digest(Protocol):
+        """Computes a checksum as bytes pass by."""
+
+        def update(self, data: memoryview, /) -> None:
+            """Take the next bytes."""
+
+        def matches(self, found: Any, /) -> bool | None:
+            """Tell whether this is the checksum ``found``; ``None`` when they cannot be compared."""
+
+        def copy(self) -> Any:
+            """Return another one that has seen the same."""
+
+        def take(self, other: Any, /) -> None:
+            """Have seen what ``other`` has seen."""
+
+    class Checksum(Protocol):
+        """What a storage says of a file."""
+
+        def make_digest(self) -> Digest | None:
+            """Return what computes such a checksum, or ``None`` where no package here can."""
+
+    FileInfos = list[FileInfo]
+    Local = str | os.PathLike[str] | IO[bytes]
 
 PIECE_BYTES = 1 << 20
-Entry = dict[str, Any]
-"""``{"name", "type": "file" or "directory", "size_bytes", "modified_at"}``, the moment as ISO 8601 text in
-UTC."""
 
 
 class Storage(ABC):
-    """A place for files. An implementation supplies the abstract methods; the others are made of them."""
+    """A place for files."""
+
+    trace: Callable[[str], object] | None = None
+    """Called with a line for each request, without secrets, where set."""
+    has_checksums = False
+    """Whether the storage has checksums to compare with, given the packages that compute them."""
+
+    # --- what an implementation supplies -------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """Address of the storage's root, without secrets."""
 
     @abstractmethod
-    def status(self, remote_path: str) -> Entry:
-        """Return the entry of a file or folder.
+    def status(self, remote_path: str) -> FileInfo:
+        """Return what is known of a file or folder.
 
         Raises:
             StorageNotFoundError: There is none of this name.
         """
 
     @abstractmethod
-    def list(self, remote_path: str) -> list[Entry]:
-        """Return the entries in a folder by name, or the entry of a file.
-
-        Raises:
-            StorageNotFoundError: There is no such file or folder.
-        """
+    def _entries(self, remote_path: str) -> FileInfos:
+        """Return what is in a folder, in any order."""
 
     @abstractmethod
-    def open(self, remote_path: str) -> IO[bytes]:
-        """Open a file for reading; close it, or use it in ``with``.
+    def open(self, remote_path: str, offset: int = 0) -> IO[bytes]:
+        """Open a file for reading, from ``offset`` on; close it, or use it in ``with``.
 
         Raises:
             StorageNotFoundError: There is no such file.
+            StorageIsFolderError: It is a folder.
         """
 
     @abstractmethod
-    def mkdir(self, remote_path: str) -> Entry:
+    def mkdir(self, remote_path: str) -> FileInfo:
         """Make a folder and those above it; one that is there already is fine.
 
         Raises:
@@ -59,173 +103,209 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def delete(self, remote_path: str, recursive: bool = False) -> Entry:
+    def delete(self, remote_path: str, recursive: bool = False) -> FileInfo:
         """Delete a file or an empty folder, for ``recursive`` one with all it holds; return what it was.
 
         Raises:
             StorageNotFoundError: There is none of this name.
-            StorageError: The folder is not empty.
+            StorageNotEmptyError: The folder holds something, and ``recursive`` is false.
         """
 
     @abstractmethod
-    def move(self, remote_path: str, new_path: str) -> Entry:
-        """Give a file or folder another name; into an existing folder it moves under its own name.
+    def _write(self, remote_path: str, source: Piece | StreamPiece) -> None:
+        """Store the rest of a stream at exactly this path, in place of what may be there.
+
+        The folders above it are made. A ``Piece`` knows its length.
+        """
+
+    @abstractmethod
+    def _rename(self, remote_path: str, new_path: str, *, overwrite: bool) -> None:
+        """Give a file or folder exactly this other name, in one step.
 
         Raises:
-            StorageNotFoundError: There is none of this name.
-            StorageExistsError: The new name is taken.
+            StorageExistsError: The name is taken, and ``overwrite`` is false.
         """
 
-    @abstractmethod
-    def _put_file(self, local_path: str, remote_path: str, *, overwrite: bool) -> None:
-        """Store one file at exactly this path, making the folders above it."""
+    # --- what it may do better -----------------------------------------------------------------
+
+    def _open_sized(self, remote_path: str, offset: int, size: int) -> IO[bytes]:
+        """Open a file whose size is known from a listing."""
+        return self.open(remote_path, offset)
+
+    def _send(self, remote_path: str, source: Piece) -> None:
+        """Store a local file at exactly this path; one that was broken off goes on where it was."""
+        self._write(remote_path, source)
+
+    def _make_digest(self) -> Digest | None:
+        """Return what computes the checksum that this storage will have for a file that is stored now."""
+        return None
+
+    def _checksum(self, remote_path: str) -> Checksum | None:
+        """Return the checksum that the storage has for a file."""
+        return None
+
+    def _summary(self, remote_path: str) -> tuple[int, int, int]:
+        """Return bytes, files and folders below a path (a folder counts itself)."""
+        info = self.status(remote_path)
+        if info["type"] == "file":
+            return info["size_bytes"], 1, 0
+        size, files, folders = 0, 0, 1
+        for below in self._entries(remote_path):
+            parts = self._summary(join(remote_path, below["name"]))
+            size, files, folders = size + parts[0], files + parts[1], folders + parts[2]
+        return size, files, folders
 
     # --- made of the above ---------------------------------------------------------------------
+
+    def list(self, remote_path: str) -> FileInfos:
+        """Return what is in a folder by name, or the file itself; ``*``, ``?`` and ``[…]`` match names.
+
+        For a pattern, ``name`` is relative to the folder above its first wildcard.
+
+        Raises:
+            StorageNotFoundError: There is no such file or folder, or nothing matches.
+        """
+        if has_wildcards(remote_path):
+            try:
+                info = self.status(remote_path)  # a name may hold such characters
+            except StorageNotFoundError:
+                from openpaisdk.storage.glob import find
+
+                return [{**info, "name": name} for name, info in find(self, remote_path)[1]]
+        else:
+            info = self.status(remote_path)
+        if info["type"] == "file":
+            return [info]
+        return sorted(self._entries(remote_path), key=lambda item: item["name"])
 
     def exists(self, remote_path: str) -> bool:
         """Tell whether there is a file or folder of this name."""
         try:
             self.status(remote_path)
-        except StorageNotFoundError:
+        except (StorageNotFoundError, StorageNotFolderError):
             return False
         return True
 
-    def upload(self, local_path: str, remote_path: str, overwrite: bool = False) -> Entry:
-        """Store a file or folder; into an existing folder it goes under its own name.
+    def du(self, remote_path: str) -> dict[str, Any]:
+        """Return how much there is below a path: ``{"name", "type", "size_bytes", "files", "folders"}``."""
+        info = self.status(remote_path)
+        size, files, folders = self._summary(remote_path)
+        return {
+            "name": info["name"] or "/",
+            "type": info["type"],
+            "size_bytes": size,
+            "files": files,
+            "folders": folders,
+        }
 
-        Args:
-            local_path: What to store.
-            remote_path: Where to; a path that ends with ``/`` is a folder.
-            overwrite: Whether files that are there may be replaced; nothing else in a folder is touched.
-
-        Returns:
-            The entry of what was stored.
+    def move(self, remote_path: str, new_path: str, overwrite: bool = False) -> FileInfo:
+        """Give a file or folder another name; into an existing folder it moves under its own name.
 
         Raises:
-            StorageError: There is no such local file.
-            StorageExistsError: The name is taken and ``overwrite`` is false.
+            StorageNotFoundError: There is none of this name.
+            StorageExistsError: The new name is taken, and ``overwrite`` is false or it is a folder's.
         """
-        if not os.path.exists(local_path):
-            raise StorageNotFoundError(f"there is no local file {local_path!r}")
-        target = self._inside(remote_path, os.path.basename(os.path.abspath(local_path)))
-        if os.path.isfile(local_path):
-            self._put_file(local_path, target, overwrite=overwrite)
-            return self.status(target)
-        self.mkdir(target)
-        for folder, names, files in os.walk(local_path):
-            names.sort()
-            below = os.path.relpath(folder, local_path).replace(os.sep, "/")
-            remote_folder = target if below == "." else join(target, below)
-            for name in names:
-                self.mkdir(join(remote_folder, name))
-            for name in sorted(files):
-                self._put_file(os.path.join(folder, name), join(remote_folder, name), overwrite=overwrite)
+        self.status(remote_path)
+        target = self._inside(new_path, base_name(remote_path))
+        source = checked(remote_path)
+        if target == source:
+            raise StorageExistsError(f"{remote_path!r} has this name already")
+        if f"{target}/".startswith(f"{source}/"):
+            raise StorageError(f"{remote_path!r} cannot be moved into itself")
+        self._rename(source, target, overwrite=overwrite)
         return self.status(target)
 
-    def download(self, remote_path: str, local_path: str, overwrite: bool = False) -> Entry:
+    def upload(
+        self,
+        local_path: Local,
+        remote_path: str,
+        overwrite: bool = False,
+        *,
+        archive: bool = False,
+        verify: bool = True,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_note: Callable[[str], object] | None = None,
+    ) -> FileInfo:
+        """Store a file or folder; into an existing folder it goes under its own name.
+
+        Nobody sees a file before it is whole. What a broken-off upload has stored is not sent again.
+
+        Args:
+            local_path: What to store; a stream open for reading is stored as one file.
+            remote_path: Where to; a path that ends with ``/`` is a folder.
+            overwrite: Whether files that are there may be replaced; nothing else in a folder is touched.
+            archive: Store a folder as one tar file (``.zst``: compressed).
+            verify: Compare lengths and checksums before anything is put in place.
+            on_progress: Called now and then with how far it is.
+            on_note: Called with what the user should know, such as how it was verified.
+
+        Returns:
+            What was stored.
+
+        Raises:
+            StorageNotFoundError: There is no such local file.
+            StorageExistsError: The name is taken and ``overwrite`` is false.
+            StorageMismatchError: What arrived differs; it was not put in place.
+            TransferError: Some files of a folder could not be stored.
+        """
+        from openpaisdk.storage.transfer.upload import Upload
+
+        transfer = Upload(self, overwrite=overwrite, verify=verify, on_progress=on_progress, on_note=on_note)
+        return transfer.run(local_path, remote_path, archive=archive)
+
+    def download(
+        self,
+        remote_path: str,
+        local_path: Local,
+        overwrite: bool = False,
+        *,
+        archive: bool = False,
+        verify: bool = True,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_note: Callable[[str], object] | None = None,
+    ) -> FileInfo:
         """Fetch a file or folder; into an existing folder it goes under its own name.
 
         A file comes into place when it is whole. No name on the storage leads out of the target.
 
         Args:
-            remote_path: What to fetch.
-            local_path: Where to.
+            remote_path: What to fetch; wildcards fetch every match into the folder ``local_path``.
+            local_path: Where to; a stream open for writing takes one file.
             overwrite: Whether local files may be replaced.
+            archive: Unpack a tar file into the folder ``local_path``.
+            verify: Compare lengths and checksums before anything is put in place.
+            on_progress: Called now and then with how far it is.
+            on_note: Called with what the user should know.
 
         Returns:
-            The entry of what was fetched, ``name`` being the local path.
+            What was fetched, ``name`` being the local path.
 
         Raises:
             StorageNotFoundError: There is no such file or folder.
             StorageExistsError: A local file is there and ``overwrite`` is false.
+            StorageMismatchError: What arrived differs; it was not put in place.
+            TransferError: Some files of a folder could not be fetched.
         """
-        entry = self.status(remote_path)
-        target = local_path
-        if os.path.isdir(local_path) and entry["name"]:
-            target = os.path.join(local_path, safe_name(entry["name"]))
-        if entry["type"] == "file":
-            os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
-            self._fetch_file(remote_path, target, entry, overwrite=overwrite)
-        else:
-            self._fetch_folder(remote_path, target, overwrite=overwrite)
-        return {**entry, "name": target}
+        from openpaisdk.storage.transfer.download import Download
+
+        transfer = Download(
+            self, overwrite=overwrite, verify=verify, on_progress=on_progress, on_note=on_note
+        )
+        return transfer.run(remote_path, local_path, archive=archive)
 
     def _inside(self, remote_path: str, name: str) -> str:
         """Return where something called ``name`` goes when it is put to ``remote_path``."""
-        if remote_path.endswith("/"):
-            return join(remote_path, name)
+        path = checked(remote_path)
+        if remote_path.endswith("/") and path != "/":
+            return join(path, name)
         try:
-            entry = self.status(remote_path)
+            info = self.status(path)
         except StorageNotFoundError:
-            return remote_path
-        return join(remote_path, name) if entry["type"] == "directory" else remote_path
-
-    def _fetch_folder(self, remote_path: str, local_path: str, *, overwrite: bool) -> None:
-        os.makedirs(local_path, exist_ok=True)
-        for entry in self.list(remote_path):
-            name = safe_name(entry["name"])
-            source, target = join(remote_path, name), os.path.join(local_path, name)
-            if os.path.islink(target):
-                raise StorageExistsError(f"{target!r} is a link", hint="download to another folder")
-            if entry["type"] == "directory":
-                self._fetch_folder(source, target, overwrite=overwrite)
-            else:
-                self._fetch_file(source, target, entry, overwrite=overwrite)
-
-    def _fetch_file(self, remote_path: str, local_path: str, entry: Entry, *, overwrite: bool) -> None:
-        if not overwrite and os.path.lexists(local_path):
-            raise StorageExistsError(f"{local_path!r} is there already", hint="--overwrite replaces it")
-        if os.path.isdir(local_path):
-            raise StorageExistsError(f"{local_path!r} is a folder, a file was expected")
-        aside = f"{local_path}.{os.getpid()}.part"
-        try:
-            with self.open(remote_path) as source, open(aside, "xb") as file:
-                size = 0
-                for piece in pieces(source):
-                    size += len(piece)
-                    file.write(piece)
-            if size != entry["size_bytes"]:
-                raise StorageError(
-                    f"{remote_path!r} ended after {size} of {entry['size_bytes']} bytes", hint="try again"
-                )
-            os.replace(aside, local_path)
-        except OSError as exc:
-            if isinstance(exc, StorageError):
-                raise
-            raise StorageError(f"cannot write {local_path!r}: {exc.strerror or exc}") from exc
-        finally:
-            if os.path.lexists(aside):
-                os.unlink(aside)
+            return path
+        return join(path, name) if info["type"] == "directory" else path
 
 
 def pieces(source: IO[bytes]) -> Iterator[bytes]:
     """Give what is left in a stream, piece by piece."""
     while piece := source.read(PIECE_BYTES):
         yield piece
-
-
-def join(folder: str, name: str) -> str:
-    """Return the path of ``name`` in ``folder``."""
-    return f"{folder.rstrip('/')}/{name}"
-
-
-def base_name(path: str) -> str:
-    """Return the last part of a path."""
-    return path.rstrip("/").rpartition("/")[2]
-
-
-def safe_name(name: str) -> str:
-    """Return ``name`` when it names a file in a folder and nothing outside of it.
-
-    Raises:
-        StorageError: It does not.
-    """
-    if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
-        raise StorageError(f"the storage has a file called {name!r}, which cannot be stored here")
-    return name
-
-
-def moment(milliseconds: float) -> str:
-    """Return a moment in ms since 1970 as ISO 8601 text in UTC."""
-    seconds, rest = divmod(int(milliseconds), 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03d}Z"

@@ -1,27 +1,34 @@
 # SPDX-License-Identifier: MIT
-"""Which implementation serves which scheme of an address."""
+"""Which implementation serves which scheme of an address.
+
+Another package adds one by an entry point of the group ``openpaisdk.storages``, whose name is the scheme.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
-from openpaisdk.errors import ConfigError, UsageError
+from openpaisdk.errors import ConfigError, MissingExtraError, UsageError
+from openpaisdk.storage.hdfs.addresses import WEB_SCHEMES, split_uri, web_addresses
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from openpaisdk._secret import Secret
     from openpaisdk.storage.base import Storage
 
-WEB_PORT = 9870
-_WEB_SCHEMES = {"http": "http", "https": "https", "webhdfs": "http", "swebhdfs": "https", "hdfs": "http"}
-_RPC_PORTS = ("8020", "9000")
+ENTRY_POINTS = "openpaisdk.storages"
+_HDFS = "openpaisdk.storage.hdfs.storage:HdfsStorage"
+_FSSPEC = "openpaisdk.storage.fsspec:FsspecStorage"
 _BUILT_IN = {
-    "hdfs": "openpaisdk.storage.hdfs:HdfsStorage",
-    "http": "openpaisdk.storage.hdfs:HdfsStorage",
-    "https": "openpaisdk.storage.hdfs:HdfsStorage",
-    "swebhdfs": "openpaisdk.storage.hdfs:HdfsStorage",
-    "webhdfs": "openpaisdk.storage.hdfs:HdfsStorage",
+    **dict.fromkeys(WEB_SCHEMES, _HDFS),
+    **dict.fromkeys(("abfs", "abfss", "az", "gcs", "gs", "memory", "oss", "s3", "sftp", "ssh"), _FSSPEC),
+    "file": "openpaisdk.storage.local:FileStorage",
 }
+_EXTRAS = {"abfs": "abfs", "abfss": "abfs", "az": "abfs", "gcs": "gs", "gs": "gs", "oss": "oss", "s3": "s3"}
+_EXTRAS |= {"sftp": "sftp", "ssh": "sftp"}
+"""Scheme -> the extra of this package that has what it needs."""
 
 
 class Registry:
@@ -31,7 +38,7 @@ class Registry:
         self._targets = dict(_BUILT_IN)
 
     def register(self, scheme: str, target: str, *, replace: bool = False) -> None:
-        """Let ``module:Class`` serve a scheme; it is called with the address, user, token and verify.
+        """Let ``module:Class`` serve a scheme; it is called with the address and the options of ``open``.
 
         Raises:
             ConfigError: The scheme is served already, and ``replace`` is false.
@@ -49,48 +56,68 @@ class Registry:
         user: str | None = None,
         token: Secret | None = None,
         verify: bool | str = True,
+        **options: Any,
     ) -> Storage:
-        """Return the storage at an address; a user in the address is preferred to ``user``.
+        """Return the storage at an address.
+
+        Args:
+            uri: The address; a user in it is preferred to ``user``.
+            user: Whom to act as.
+            token: What lets this user in.
+            verify: Whether certificates are checked, or the path of a CA bundle.
+            options: What the implementation takes beyond that, such as ``data_nodes`` and ``kerberos``.
 
         Raises:
             UsageError: Nothing serves this scheme.
+            MissingExtraError: The packages for it are not installed.
         """
-        scheme = uri.partition("://")[0]
-        target = self._targets.get(scheme)
-        if target is None or "://" not in uri:
+        scheme, separator, _ = uri.partition("://")
+        target = (self._targets.get(scheme) or _from_entry_points(scheme)) if separator else None
+        if target is None:
             known = ", ".join(f"{name}://" for name in sorted(self._targets))
             raise UsageError(f"{uri!r} is not the address of a storage (known: {known})")
-        address, named_user = web_address(uri) if scheme in _WEB_SCHEMES else (uri, None)
+        if target == _FSSPEC:
+            options.setdefault("extra", _EXTRAS.get(scheme, "fsspec"))
         module, _, name = target.partition(":")
-        opened: Any = getattr(importlib.import_module(module), name)
-        storage: Storage = opened(address, user=named_user or user, token=token, verify=verify)
+        try:
+            opened: Any = getattr(importlib.import_module(module), name)
+        except ImportError as exc:
+            raise MissingExtraError(f"storage {scheme}://", extra=_EXTRAS.get(scheme, "fsspec")) from exc
+        try:
+            storage: Storage = opened(uri, user=user, token=token, verify=verify, **options)
+        except TypeError as exc:
+            raise ConfigError(f"storage {uri!r} has an option that it does not take: {exc}") from exc
         return storage
 
 
+def check_uri(uri: str) -> None:
+    """Raise ``UsageError`` when nothing serves an address, without opening it."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator or not rest or (scheme not in _BUILT_IN and _from_entry_points(scheme) is None):
+        known = ", ".join(f"{name}://" for name in sorted(_BUILT_IN))
+        raise UsageError(f"{uri!r} is not the address of a storage (known: {known})")
+    if scheme in WEB_SCHEMES:
+        web_addresses(uri)
+
+
+def _from_entry_points(scheme: str) -> str | None:
+    from importlib.metadata import entry_points
+
+    for found in entry_points(group=ENTRY_POINTS, name=scheme):
+        return str(found.value)
+    return None
+
+
 def open_storage(
-    uri: str, *, user: str | None = None, token: Secret | None = None, verify: bool | str = True
+    uri: str,
+    *,
+    user: str | None = None,
+    token: Secret | None = None,
+    verify: bool | str = True,
+    **options: Any,
 ) -> Storage:
     """Return the storage at an address, as ``Registry.open`` does."""
-    return Registry().open(uri, user=user, token=token, verify=verify)
+    return Registry().open(uri, user=user, token=token, verify=verify, **options)
 
 
-def split_uri(uri: str) -> tuple[str, str]:
-    """Return the address of a storage and the path on it, from a full address of a file."""
-    scheme, _, rest = uri.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}://{authority}", slash + path or "/"
-
-
-def web_address(uri: str) -> tuple[str, str | None]:
-    """Return the http address behind an address of WebHDFS or HDFS, and the user that it names.
-
-    ``hdfs://`` addresses name the port of Hadoop's own protocol; the usual web port is taken instead.
-    """
-    scheme, _, rest = uri.partition("://")
-    authority, slash, path = rest.partition("/")
-    user, _, host = authority.rpartition("@")
-    if scheme == "hdfs":
-        name, _, port = host.partition(":")
-        host = f"{name}:{WEB_PORT}" if port in ("", *_RPC_PORTS) else host
-    kept = slash + path if scheme in ("http", "https") else ""
-    return f"{_WEB_SCHEMES[scheme]}://{host}{kept}", user or None
+__all__ = ["ENTRY_POINTS", "Registry", "open_storage", "split_uri"]

@@ -14,6 +14,7 @@ from tests.benchmarks.following import measure_following
 from tests.benchmarks.footprint import measure_idle, measure_memory, measure_start
 from tests.benchmarks.paging import measure_paging
 from tests.benchmarks.queueing import measure_queue
+from tests.benchmarks.storage import measure_storage
 from tests.benchmarks.submitting import measure_submissions
 from tests.benchmarks.timing import Row
 
@@ -25,8 +26,9 @@ CLUSTER: dict[str, Callable[[], Iterator[Row]]] = {
     "memory": measure_memory,
     "start": measure_start,
     "idle": measure_idle,
+    "storage": measure_storage,
 }
-"""The table of step 2; its last row, 200 times ``kill -9`` under load, is ``make chaos``."""
+"""The tables of steps 2 and 3; the last row of step 2, 200 times ``kill -9``, is ``make chaos``."""
 HEAD = ("measure", "measured", "reach", "stretch")
 
 

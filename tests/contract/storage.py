@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
-from openpaisdk.errors import StorageError, StorageExistsError, StorageNotFoundError
+from openpaisdk.errors import (
+    StorageError,
+    StorageExistsError,
+    StorageIsFolderError,
+    StorageNotEmptyError,
+    StorageNotFolderError,
+    StorageNotFoundError,
+)
 from openpaisdk.storage.base import Storage
 
 ODD_NAMES = [
@@ -19,7 +27,17 @@ ODD_NAMES = [
     "plus+and&",
     "quote'\"",
     "semi;colon",
+    "comma,comma",
+    "star*[x]",
+    "back\\slash",
+    "new\nline",
+    "tab\tand\x01control",
+    " spaces around ",
+    "...",
+    "-dash",
+    "😀",
 ]
+DEPTH = 30
 
 
 class StorageContract:
@@ -55,6 +73,14 @@ class StorageContract:
         storage.download(f"{root}/stored.bin", str(tmp_path / "back.bin"))
         assert (tmp_path / "back.bin").read_bytes() == file.read_bytes()
 
+    def test_a_file_is_read_from_the_middle(self, storage: Storage, root: str, file: Path) -> None:
+        storage.upload(str(file), f"{root}/f")
+        with storage.open(f"{root}/f", 10000) as stream:
+            assert stream.read(3) == file.read_bytes()[10000:10003]
+            assert stream.read() == file.read_bytes()[10003:]
+        with storage.open(f"{root}/f", 10240) as stream:
+            assert stream.read() == b""
+
     def test_an_empty_file_is_a_file(self, storage: Storage, root: str, tmp_path: Path) -> None:
         (tmp_path / "empty").touch()
         storage.upload(str(tmp_path / "empty"), f"{root}/empty")
@@ -69,6 +95,36 @@ class StorageContract:
         storage.download(f"{root}/tree", str(tmp_path / "back"))
         found = {str(path.relative_to(tmp_path / "back")) for path in (tmp_path / "back").rglob("*")}
         assert found == {"a.txt", "sub", "sub/b.txt", "sub/empty"}
+
+    def test_empty_files_and_folders_of_a_tree_come_back(
+        self, storage: Storage, root: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "tree" / "empty").mkdir(parents=True)
+        (tmp_path / "tree" / "nothing").touch()
+        storage.upload(str(tmp_path / "tree"), f"{root}/tree")
+        storage.download(f"{root}/tree", str(tmp_path / "back"))
+        assert (tmp_path / "back" / "empty").is_dir()
+        assert (tmp_path / "back" / "nothing").read_bytes() == b""
+
+    def test_deep_trees_come_back(self, storage: Storage, root: str, tmp_path: Path) -> None:
+        below = Path(*[f"level-{number}" for number in range(DEPTH)])
+        (tmp_path / "tree" / below).mkdir(parents=True)
+        (tmp_path / "tree" / below / "leaf").write_text("leaf")
+        storage.upload(str(tmp_path / "tree"), f"{root}/tree")
+        storage.download(f"{root}/tree", str(tmp_path / "back"))
+        assert (tmp_path / "back" / below / "leaf").read_text() == "leaf"
+        storage.delete(f"{root}/tree", recursive=True)
+        assert storage.list(root) == []
+
+    def test_odd_names_come_back_in_a_tree(self, storage: Storage, root: str, tmp_path: Path) -> None:
+        for name in ODD_NAMES:
+            (tmp_path / "tree" / name).mkdir(parents=True)
+            (tmp_path / "tree" / name / name).write_text(name)
+        storage.upload(str(tmp_path / "tree"), f"{root}/tree")
+        assert [entry["name"] for entry in storage.list(f"{root}/tree")] == sorted(ODD_NAMES)
+        storage.download(f"{root}/tree", str(tmp_path / "back"))
+        for name in ODD_NAMES:
+            assert (tmp_path / "back" / name / name).read_text() == name
 
     @pytest.mark.parametrize("name", ODD_NAMES)
     def test_names_are_taken_as_they_are(self, storage: Storage, root: str, file: Path, name: str) -> None:
@@ -114,11 +170,72 @@ class StorageContract:
             storage.download(f"{root}/f", str(file))
         assert file.stat().st_size == 10240
 
+    def test_a_folder_is_merged_and_its_files_are_not_replaced_unasked(
+        self, storage: Storage, root: str, tree: Path
+    ) -> None:
+        storage.mkdir(f"{root}/tree/sub")
+        storage.upload(str(tree / "a.txt"), f"{root}/tree/sub/b.txt")
+        storage.upload(str(tree / "a.txt"), f"{root}/tree/other")
+        with pytest.raises(StorageError):
+            storage.upload(str(tree), root)
+        with storage.open(f"{root}/tree/sub/b.txt") as stream:
+            assert stream.read() == b"a"
+        storage.upload(str(tree), root, overwrite=True)
+        with storage.open(f"{root}/tree/sub/b.txt") as stream:
+            assert stream.read() == b"b"
+        assert storage.exists(f"{root}/tree/other")
+
+    def test_into_a_folder_it_goes_under_its_own_name(
+        self, storage: Storage, root: str, file: Path, tmp_path: Path
+    ) -> None:
+        storage.mkdir(f"{root}/d")
+        storage.upload(str(file), f"{root}/d")
+        storage.upload(str(file), f"{root}/new/")
+        assert [entry["name"] for entry in storage.list(f"{root}/d")] == ["file.bin"]
+        assert [entry["name"] for entry in storage.list(f"{root}/new")] == ["file.bin"]
+        storage.move(f"{root}/d/file.bin", f"{root}/e")
+        storage.move(f"{root}/e", f"{root}/d")
+        assert [entry["name"] for entry in storage.list(f"{root}/d")] == ["e"]
+        (tmp_path / "here").mkdir()
+        storage.download(f"{root}/d/e", str(tmp_path / "here"))
+        assert (tmp_path / "here" / "e").read_bytes() == file.read_bytes()
+
+    def test_moving_replaces_nothing_unasked(self, storage: Storage, root: str, tree: Path) -> None:
+        storage.upload(str(tree / "a.txt"), f"{root}/a")
+        storage.upload(str(tree / "sub" / "b.txt"), f"{root}/b")
+        with pytest.raises(StorageExistsError):
+            storage.move(f"{root}/a", f"{root}/b")
+        with pytest.raises(StorageNotFoundError):
+            storage.move(f"{root}/missing", f"{root}/c")
+        assert [entry["name"] for entry in storage.list(root)] == ["a", "b"]
+        storage.move(f"{root}/a", f"{root}/b", overwrite=True)
+        with storage.open(f"{root}/b") as stream:
+            assert stream.read() == b"a"
+        assert [entry["name"] for entry in storage.list(root)] == ["b"]
+
+    def test_a_folder_is_not_moved_into_itself(self, storage: Storage, root: str, tree: Path) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        with pytest.raises(StorageError):
+            storage.move(f"{root}/tree", f"{root}/tree/sub/x")
+        assert storage.exists(f"{root}/tree/sub/b.txt")
+
+    def test_what_a_folder_holds_is_summed_up(self, storage: Storage, root: str, tree: Path) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        found = storage.du(f"{root}/tree")
+        assert (found["size_bytes"], found["files"], found["folders"]) == (2, 2, 3)
+
+    def test_wildcards_match_names(self, storage: Storage, root: str, tree: Path) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        assert [entry["name"] for entry in storage.list(f"{root}/tree/*")] == ["a.txt", "sub"]
+        assert [entry["name"] for entry in storage.list(f"{root}/tree/*/b.*")] == ["sub/b.txt"]
+        with pytest.raises(StorageNotFoundError):
+            storage.list(f"{root}/tree/*.none")
+
     def test_a_full_folder_is_deleted_only_with_all_it_holds(
         self, storage: Storage, root: str, tree: Path
     ) -> None:
         storage.upload(str(tree), f"{root}/tree")
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageNotEmptyError):
             storage.delete(f"{root}/tree")
         assert storage.exists(f"{root}/tree/sub/b.txt")
         storage.delete(f"{root}/tree", recursive=True)
@@ -129,9 +246,125 @@ class StorageContract:
         assert storage.mkdir(f"{root}/a/b")["type"] == "directory"
         assert storage.exists(f"{root}/a/b/c")
 
-    def test_a_file_is_no_folder_and_a_folder_no_file(self, storage: Storage, root: str, file: Path) -> None:
+    def test_a_file_is_no_folder_and_a_folder_no_file(
+        self, storage: Storage, root: str, file: Path, tmp_path: Path
+    ) -> None:
         storage.upload(str(file), f"{root}/f")
-        with pytest.raises(StorageError):
+        storage.mkdir(f"{root}/d/file.bin")
+        with pytest.raises(StorageExistsError):
             storage.mkdir(f"{root}/f")
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageIsFolderError):
             storage.open(root)
+        with pytest.raises(StorageError):
+            storage.upload(str(file), f"{root}/d", overwrite=True)
+        assert storage.status(f"{root}/d/file.bin")["type"] == "directory"
+        for overwrite in (False, True):
+            with pytest.raises(StorageError):
+                storage.upload(str(file), f"{root}/f/below", overwrite=overwrite)
+            with pytest.raises(StorageError):
+                storage.upload(str(tmp_path), f"{root}/f", overwrite=overwrite)
+        assert storage.status(f"{root}/f")["size_bytes"] == 10240
+        assert not storage.exists(f"{root}/f/below")
+        for call in (storage.status, storage.list, storage.open, storage.delete):
+            with pytest.raises((StorageNotFolderError, StorageNotFoundError)):
+                call(f"{root}/f/below")
+
+    @pytest.mark.parametrize("path", ["relative", "", "/a/../b", "/a/./b", "/a\0b"])
+    def test_paths_that_mean_something_else_elsewhere_are_refused(self, storage: Storage, path: str) -> None:
+        for call in (storage.status, storage.list, storage.open, storage.mkdir, storage.delete):
+            with pytest.raises(StorageError):
+                call(path)
+
+    def test_no_local_file_is_no_upload(self, storage: Storage, root: str, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            storage.upload(str(tmp_path / "missing"), f"{root}/f")
+        assert storage.list(root) == []
+
+    def test_a_file_is_read_from_a_place_within(self, storage: Storage, root: str, file: Path) -> None:
+        storage.upload(str(file), f"{root}/f")
+        with storage.open(f"{root}/f", 10_000) as stream:
+            assert stream.read() == file.read_bytes()[10_000:]
+
+    def test_a_file_is_moved_under_another_name_and_into_a_folder(
+        self, storage: Storage, root: str, file: Path
+    ) -> None:
+        storage.upload(str(file), f"{root}/f")
+        assert storage.move(f"{root}/f", f"{root}/g")["name"] == "g"
+        storage.mkdir(f"{root}/in")
+        storage.move(f"{root}/g", f"{root}/in")
+        assert [info["name"] for info in storage.list(f"{root}/in")] == ["g"]
+        assert [info["name"] for info in storage.list(root)] == ["in"]
+
+    def test_moving_replaces_a_file_only_when_told(self, storage: Storage, root: str, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).write_text(name)
+            storage.upload(str(tmp_path / name), f"{root}/{name}")
+        with pytest.raises(StorageExistsError):
+            storage.move(f"{root}/a", f"{root}/b")
+        with storage.open(f"{root}/b") as stream:
+            assert stream.read() == b"b"
+        storage.move(f"{root}/a", f"{root}/b", overwrite=True)
+        with storage.open(f"{root}/b") as stream:
+            assert stream.read() == b"a"
+
+    def test_a_folder_is_moved_with_all_it_holds(self, storage: Storage, root: str, tree: Path) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        storage.move(f"{root}/tree", f"{root}/other")
+        assert storage.exists(f"{root}/other/sub/b.txt")
+        assert not storage.exists(f"{root}/tree")
+
+    def test_files_are_found_by_pattern(
+        self, storage: Storage, root: str, tree: Path, tmp_path: Path
+    ) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        assert [info["name"] for info in storage.list(f"{root}/tree/**/*.txt")] == ["a.txt", "sub/b.txt"]
+        assert [info["name"] for info in storage.list(f"{root}/tr*/sub/?.txt")] == ["tree/sub/b.txt"]
+        storage.download(f"{root}/tree/*.txt", str(tmp_path / "back"))
+        assert [path.name for path in (tmp_path / "back").iterdir()] == ["a.txt"]
+
+    def test_usage_counts_all_that_is_below(self, storage: Storage, root: str, tree: Path) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        usage = storage.du(f"{root}/tree")
+        assert (usage["size_bytes"], usage["files"], usage["folders"]) == (2, 2, 3)
+
+    def test_an_archive_is_one_file_there_and_a_folder_here(
+        self, storage: Storage, root: str, tree: Path, tmp_path: Path
+    ) -> None:
+        storage.upload(str(tree), f"{root}/tree.tar.zst", archive=True)
+        assert storage.status(f"{root}/tree.tar.zst")["type"] == "file"
+        storage.download(f"{root}/tree.tar.zst", str(tmp_path / "back"), archive=True)
+        assert (tmp_path / "back" / "sub" / "b.txt").read_text() == "b"
+        assert (tmp_path / "back" / "sub" / "empty").is_dir()
+
+    def test_a_stream_becomes_a_file(self, storage: Storage, root: str) -> None:
+        content = bytes(range(256)) * 10_000
+        storage.upload(io.BytesIO(content), f"{root}/piped")
+        target = io.BytesIO()
+        storage.download(f"{root}/piped", target)
+        assert target.getvalue() == content
+
+    def test_what_is_done_leaves_nothing_aside(
+        self, storage: Storage, root: str, tree: Path, file: Path, tmp_path: Path
+    ) -> None:
+        storage.upload(str(tree), f"{root}/tree")
+        storage.upload(str(file), f"{root}/tree/a.txt", overwrite=True)
+        storage.upload(str(tree), f"{root}/", overwrite=True)
+        storage.download(f"{root}/tree", str(tmp_path / "back"))
+        assert {info["name"] for info in storage.list(root)} == {"tree"}
+        assert {info["name"] for info in storage.list(f"{root}/tree")} == {"a.txt", "sub"}
+        assert {path.name for path in (tmp_path / "back").iterdir()} == {"a.txt", "sub"}
+
+    def test_the_kind_of_what_is_there_is_respected(
+        self, storage: Storage, root: str, tree: Path, file: Path, tmp_path: Path
+    ) -> None:
+        storage.upload(str(file), f"{root}/f")
+        with pytest.raises(StorageNotFolderError):
+            storage.upload(str(tree), f"{root}/f", overwrite=True)
+        with pytest.raises((StorageNotFolderError, StorageNotFoundError)):
+            storage.status(f"{root}/f/below")
+        with pytest.raises(StorageIsFolderError):
+            storage.open(root)
+        storage.mkdir(f"{root}/full/in")
+        with pytest.raises(StorageNotEmptyError):
+            storage.delete(f"{root}/full")
+        assert storage.status(f"{root}/f")["size_bytes"] == 10240

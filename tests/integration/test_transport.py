@@ -14,10 +14,11 @@ import pytest
 
 from openpaisdk._secret import Secret
 from openpaisdk.errors import ClusterConnectionError
+from openpaisdk.http.connection import TransportError
 from openpaisdk.rest._plain import SocketTransport
 from openpaisdk.rest._requests import RequestsTransport
 from openpaisdk.rest.client import RestClient
-from openpaisdk.rest.transport import HttpTransport, Request, Transport, TransportError
+from openpaisdk.rest.transport import HttpTransport, Request, Transport
 
 pytestmark = pytest.mark.integration
 

@@ -218,7 +218,7 @@ def test_an_empty_file_is_a_file(server, base):
 @pytest.mark.parametrize(
     ("method", "op", "values", "expected"),
     [
-        ("GET", "NOPE", {}, (400, "UnsupportedOperationException")),
+        ("GET", "NOPE", {}, (400, "IllegalArgumentException")),
         ("GET", "DELETE", {}, (400, "IllegalArgumentException")),
         ("GET", "OPEN", {"offset": "-1"}, (400, "IllegalArgumentException")),
         ("GET", "OPEN", {"offset": "x"}, (400, "IllegalArgumentException")),
@@ -232,6 +232,66 @@ def test_an_empty_file_is_a_file(server, base):
 def test_what_makes_no_sense_is_refused(server, base, method, op, values, expected):
     plain("PUT", with_token(server, f"{base}/file", "CREATE", data="true", overwrite="true"), data=b"x")
     assert exception(plain(method, with_token(server, f"{base}/file", op, **values))) == expected
+
+
+def test_long_folders_are_listed_in_batches(server, base):
+    folder = storage(server) / base[1:]
+    folder.mkdir(parents=True)
+    names = [f"{number:04}" for number in range(2100)]
+    for name in names:
+        (folder / name).touch()
+    seen, left = [], 1
+    while left:
+        after = {"startAfter": seen[-1]} if seen else {}
+        listing = plain("GET", with_token(server, base, "LISTSTATUS_BATCH", **after)).json()[
+            "DirectoryListing"
+        ]
+        seen += [entry["pathSuffix"] for entry in listing["partialListing"]["FileStatuses"]["FileStatus"]]
+        left = listing["remainingEntries"]
+        assert left == len(names) - len(seen)
+    assert seen == names
+
+
+def test_links_are_told_apart_from_what_they_name(server, base):
+    plain("PUT", with_token(server, f"{base}/file", "CREATE", data="true"), data=b"x")
+    (storage(server) / base[1:] / "link").symlink_to("file")
+    status = plain("GET", with_token(server, f"{base}/link", "GETFILELINKSTATUS")).json()["FileStatus"]
+    assert status["type"] == "SYMLINK"
+    assert plain("GET", with_token(server, f"{base}/link", "GETLINKTARGET")).json() == {"Path": "file"}
+    status = plain("GET", with_token(server, f"{base}/link", "GETFILESTATUS")).json()["FileStatus"]
+    assert status["type"] == "FILE"
+
+
+def test_a_delegation_token_is_given_to_who_shows_one_in_a_header(server):
+    header = {"Authorization": f"Bearer {server.token}"}
+    given = plain("GET", url(server, "/", "GETDELEGATIONTOKEN"), headers=header)
+    assert given.json() == {"Token": {"urlString": server.token}}
+    assert exception(plain("GET", with_token(server, "/", "GETDELEGATIONTOKEN"))) == (403, "IOException")
+
+
+def test_checksums_follow_every_change(server, base):
+    address = with_token(server, f"{base}/file", "GETFILECHECKSUM")
+    seen = []
+    for content in (b"one", b"two", b"two"):
+        write = with_token(server, f"{base}/file", "CREATE", data="true", overwrite="true")
+        plain("PUT", write, data=content)
+        seen += [plain("GET", address).json()["FileChecksum"] for _ in range(2)]
+    assert seen[0] == seen[1] != seen[2]
+    assert seen[2] == seen[3] == seen[4] == seen[5]
+
+
+def test_joining_leaves_all_as_it_was_when_a_part_is_missing(server, base):
+    for name in ("a", "b"):
+        write = with_token(server, f"{base}/{name}", "CREATE", data="true", permission="640")
+        plain("PUT", write, data=name.encode())
+    wrong = with_token(server, f"{base}/a", "CONCAT", sources=f"{base}/b,{base}/missing")
+    assert exception(plain("POST", wrong)) == (404, "FileNotFoundException")
+    assert plain("GET", with_token(server, f"{base}/a", "OPEN")).content == b"a"
+    joined = with_token(server, f"{base}/a", "CONCAT", sources=f"{base}/b")
+    assert plain("POST", joined).status_code == 200
+    assert plain("GET", with_token(server, f"{base}/a", "OPEN")).content == b"ab"
+    status = plain("GET", with_token(server, f"{base}/a", "GETFILESTATUS")).json()["FileStatus"]
+    assert status["permission"] == "640"
 
 
 def test_paths_do_not_lead_out(server):

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ from openpaisdk.errors import (
     UnknownClusterError,
     WaitTimeoutError,
 )
-from openpaisdk.rest.transport import Response, TransportError
+from openpaisdk.http.connection import TransportError
+from openpaisdk.rest.transport import Response
 from openpaisdk.rest.waiting import JOBS_PER_REQUEST
 from tests.fakes import FakeTransport, recorded, reply
 
@@ -580,8 +582,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 
     calls: list[tuple[str, dict[str, Any]]] = []
 
-    def record(uri: str, **options: Any) -> None:
+    def record(uri: str, **options: Any) -> Any:
         calls.append((uri, options))
+        return SimpleNamespace()
 
     monkeypatch.setattr(registry, "open_storage", record)
     return calls

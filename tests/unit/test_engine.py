@@ -66,7 +66,7 @@ def test_version_is_a_text():
         (["jbo", "list"], "opai has no command 'jbo'", "did you mean `opai job`?"),
         (["job", "listt"], "opai job has no command 'listt'", "did you mean `opai job list`?"),
         (["job", "sweep"], "opai job has no command 'sweep'", "`opai job -h` lists"),
-        (["storage", "list"], "opai has no command 'storage'", "`opai -h` lists"),
+        (["processor", "list"], "opai has no command 'processor'", "`opai -h` lists"),
         (
             ["local", "user", "ad"],
             "opai local has no command 'user ad'",

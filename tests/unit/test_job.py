@@ -51,7 +51,7 @@ class FakeStorage:
         with open(local_path, "rb") as file:
             self.files[remote_path] = file.read()
 
-    def download(self, remote_path, local_path, overwrite=False):
+    def download(self, remote_path, local_path, overwrite=False, **_):
         name = remote_path.rpartition("/")[2]
         target = os.path.join(local_path, name) if os.path.isdir(local_path) else local_path
         if self.status(remote_path)["type"] == "directory":

@@ -18,6 +18,7 @@ LAYERS = {
     "_files": 0,
     "_secret": 0,
     "spec": 1,
+    "http": 1,
     "rest": 2,
     "storage": 2,
     "config": 2,

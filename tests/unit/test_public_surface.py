@@ -106,7 +106,15 @@ def test_help_loads_no_parser_and_nothing_slow(words, tmp_path):
     assert not (loaded - before) & (HEAVY | SLOW | {"argparse", "socket", "pathlib"})
 
 
-@pytest.mark.parametrize("words", [["job", "list", "-h"], ["job", "fast", "-h"], ["default", "list", "-q"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["job", "list", "-h"],
+        ["job", "fast", "-h"],
+        ["default", "list", "-q"],
+        ["storage", "list", "file:///"],
+    ],
+)
 def test_a_command_loads_nothing_heavy(words, tmp_path):
     assert not loaded_by(RUN.format(words=words, code=0), tmp_path) & HEAVY
 

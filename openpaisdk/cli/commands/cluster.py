@@ -226,6 +226,65 @@ class ShowResources(Command):
         return layout.table(rows, width=width, paint=paint)
 
 
+class AttachHdfs(Command):
+    """``opai cluster attach-hdfs``."""
+
+    details = (
+        "Other schemes do as well: s3://bucket, file:///share. What a storage needs beyond its address\n"
+        "(user, options) goes into its entry in clusters.json."
+    )
+    examples = (
+        "opai cluster attach-hdfs -a prod --storage-alias main --web-hdfs-uri http://namenode:9870 --default",
+        "opai cluster attach-hdfs -a prod --storage-alias ha --web-hdfs-uri 'webhdfs://nn1:9870,nn2:9870'",
+    )
+    columns = (("ALIAS", "alias"), ("ADDRESS", "uri"), ("DEFAULT", "default"))
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Declare alias and address."""
+        parser.add_argument("-s", "--storage-alias", required=True, metavar="S", help="name of the storage")
+        parser.add_argument(
+            "--web-hdfs-uri", required=True, metavar="URI", help="its address; name nodes separated by commas"
+        )
+        parser.add_argument("--default", action="store_true", help="use it where no storage is named")
+        parser.add_argument("--kerberos", action="store_true", help="log in with your Kerberos ticket")
+        parser.add_argument(
+            "--data-node",
+            dest="data_nodes",
+            metavar="NAME=HOST",
+            type=options.pair,
+            action="append",
+            default=[],
+            help="reach data node NAME (`*`: any other) at this host or host:port; repeatable",
+        )
+
+    def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
+        """Add the storage to the cluster's entry and return the cluster's storages."""
+        from openpaisdk.storage.registry import check_uri
+
+        check_uri(args.web_hdfs_uri)
+        book = context.clusters
+        alias = book.choose(args.cluster_alias or context.settings.get("cluster-alias"))
+        entry = book.get(alias)
+        if args.default and not entry.get("pai_uri"):
+            raise UsageError("the embedded cluster's own storage is its default", hint="leave out --default")
+        storages = {
+            name: {key: value for key, value in other.items() if key != "default" or not args.default}
+            for name, other in (entry.get("storages") or {}).items()
+            if isinstance(other, dict)
+        }
+        if args.storage_alias in storages:
+            raise ConfigError(
+                f"cluster {alias!r} has a storage {args.storage_alias!r} already", hint="choose another name"
+            )
+        added: dict[str, Any] = {"uri": args.web_hdfs_uri}
+        added.update({"default": True} if args.default else {})
+        added.update({"kerberos": True} if args.kerberos else {})
+        added.update({"data_nodes": dict(args.data_nodes)} if args.data_nodes else {})
+        book.update(alias, {"storages": {**storages, args.storage_alias: added}})
+        context.alias = alias
+        return context.cluster.storage_list()
+
+
 def _resources(entry: dict[str, Any]) -> dict[str, Any]:
     """Return what a virtual cluster has in flat form, memory in bytes."""
     flat: dict[str, Any] = {"name": entry["name"], "dedicated": entry["dedicated"]}

@@ -60,7 +60,9 @@ class DownloadOutputs(Command):
 
     def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Fetch the outputs and return the local files and folders, as ``output list`` would."""
-        paths = _open_job(args, context).outputs.download(*args.names, to=args.to, overwrite=args.overwrite)
+        outputs = _open_job(args, context).outputs
+        with context.progress("fetching") as progress:
+            paths = outputs.download(*args.names, to=args.to, overwrite=args.overwrite, on_progress=progress)
         for path in paths:
             context.note(f"fetched {path}")
         return [_describe(path) for path in paths]

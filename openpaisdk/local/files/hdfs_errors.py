@@ -15,14 +15,19 @@ _JAVA_PACKAGES = {
     "UnsupportedOperationException": "java.lang",
     "RuntimeException": "java.lang",
     "AccessControlException": "org.apache.hadoop.security",
+    "AclException": "org.apache.hadoop.hdfs.protocol",
     "FileAlreadyExistsException": "org.apache.hadoop.fs",
+    "HadoopIllegalArgumentException": "org.apache.hadoop",
     "ParentNotDirectoryException": "org.apache.hadoop.fs",
+    "PathComponentTooLongException": "org.apache.hadoop.hdfs.protocol.FSLimitException$",
     "PathIsNotEmptyDirectoryException": "org.apache.hadoop.fs",
+    "SnapshotException": "org.apache.hadoop.hdfs.protocol",
 }
 _STATUSES = {
     "FileNotFoundException": 404,
     "SecurityException": 401,
     "IllegalArgumentException": 400,
+    "HadoopIllegalArgumentException": 400,
     "UnsupportedOperationException": 400,
     "RuntimeException": 500,
 }
@@ -48,10 +53,12 @@ class RemoteError(LocalClusterError):
 
     def body(self) -> dict[str, dict[str, str]]:
         """Return the JSON body."""
+        package = _JAVA_PACKAGES[self.exception]
+        between = "" if package.endswith("$") else "."  # a class within a class
         return {
             "RemoteException": {
                 "exception": self.exception,
-                "javaClassName": f"{_JAVA_PACKAGES[self.exception]}.{self.exception}",
+                "javaClassName": f"{package}{between}{self.exception}",
                 "message": self.message,
             }
         }
@@ -83,5 +90,5 @@ def from_os_error(error: OSError, path: str) -> RemoteError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return denied(path)
     if error.errno == errno.ENAMETOOLONG:
-        return illegal(f"the name is too long: {path}")
+        return RemoteError("PathComponentTooLongException", f"The name is too long: {path}")
     return RemoteError("IOException", f"{error.strerror}: {path}")

@@ -54,26 +54,27 @@ class StorageTree:
     """
 
     def __init__(self, root: str, owner: str) -> None:
-        self._root = ConfinedFolder(root, ASIDE_FOLDER)
+        self.root = ConfinedFolder(root, ASIDE_FOLDER)
         self._owner = owner
-        delete_tree(self._root.hidden)
-        os.makedirs(self._root.hidden, mode=0o700, exist_ok=True)
+        delete_tree(self.root.hidden)
+        os.makedirs(self.root.hidden, mode=0o700, exist_ok=True)
 
     def aside(self) -> str:
         """Return the place of a new file that is not seen yet."""
-        os.makedirs(self._root.hidden, mode=0o700, exist_ok=True)
-        return os.path.join(self._root.hidden, secrets.token_hex(8))
+        os.makedirs(self.root.hidden, mode=0o700, exist_ok=True)
+        return os.path.join(self.root.hidden, secrets.token_hex(8))
 
     # --- look ----------------------------------------------------------------------------------
     def stat(self, path: str) -> os.stat_result:
         """Return what the system knows of a path."""
-        with self._root.held(path) as (folder, name):
+        with self.root.held(path) as (folder, name):
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISLNK(found.st_mode):
             raise RemoteError("IOException", f"Links that lead to themselves: {path}")
         return found
 
-    def _is_folder(self, path: str) -> bool:
+    def is_folder(self, path: str) -> bool:
+        """Return whether there is a folder."""
         try:
             return stat.S_ISDIR(self.stat(path).st_mode)
         except RemoteError as exc:
@@ -91,7 +92,7 @@ class StorageTree:
         if not stat.S_ISDIR(found.st_mode):
             return [self._status(found, "")]
         statuses = []
-        with self._root.held(path) as (folder, name):
+        with self.root.held(path) as (folder, name):
             descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | NO_LINK, dir_fd=folder)
             try:
                 with os.scandir(descriptor) as entries:
@@ -123,7 +124,7 @@ class StorageTree:
             "modificationTime": found.st_mtime_ns // 1_000_000,
             "owner": self._owner,
             "pathSuffix": _wire_name(name),
-            "permission": f"{stat.S_IMODE(found.st_mode) & 0o777:o}",
+            "permission": f"{stat.S_IMODE(found.st_mode) & (0o1777 if is_folder else 0o777):o}",
             "replication": 0 if is_folder else 1,
             "storagePolicy": 0,
             "type": kind,
@@ -134,7 +135,7 @@ class StorageTree:
         found = self.stat(path)
         folders, files, size = 0, 1, found.st_size
         if stat.S_ISDIR(found.st_mode):
-            folders, files, size = _count(self._root.place(path), skip=self._root.hidden)
+            folders, files, size = _count(self.root.place(path), skip=self.root.hidden)
         return {
             "directoryCount": folders,
             "fileCount": files,
@@ -159,12 +160,56 @@ class StorageTree:
         Raises:
             RemoteError: There is none, or it is a folder.
         """
-        return self._root.open_file(path, os.O_RDONLY)
+        return self.root.open_file(path, os.O_RDONLY)
+
+    def is_file(self, path: str) -> bool:
+        """Return whether there is a file."""
+        with contextlib.suppress(RemoteError):
+            return stat.S_ISREG(self.stat(path).st_mode)
+        return False
+
+    def link_status(self, path: str) -> dict[str, Any]:
+        """Return a ``FileStatus``, of the link itself when the path is one."""
+        with self.root.held(path, follow=False) as (folder, name):
+            return self._status(os.stat(name, dir_fd=folder, follow_symlinks=False), "")
+
+    def link_target(self, path: str) -> str:
+        """Return what a link says."""
+        with self.root.held(path, follow=False) as (folder, name):
+            if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                return os.readlink(name, dir_fd=folder)
+        raise RemoteError("IOException", f"Path {path} is not a symbolic link")
+
+    def check_way(self, path: str) -> None:
+        """Raise when something on the way to a path is a file; the path itself may be missing.
+
+        Raises:
+            RemoteError: It is.
+        """
+        try:
+            with self.root.held(path, follow=False):
+                pass
+        except RemoteError as exc:
+            if exc.exception == "ParentNotDirectoryException":
+                raise
+
+    def check_appendable(self, path: str) -> None:
+        """Raise when nothing can be added to a path.
+
+        Raises:
+            RemoteError: There is no file, or a folder.
+        """
+        if stat.S_ISDIR(self.stat(path).st_mode):
+            raise RemoteError(
+                "FileAlreadyExistsException",
+                f"Cannot append to directory {path}; already exists as a directory.",
+            )
+        self.check_file(path)
 
     # --- change --------------------------------------------------------------------------------
     def make_folder(self, path: str, mode: int | None = None) -> None:
         """Make a folder and those above it; it is no error when it is there."""
-        if self._is_folder(path):
+        if self.is_folder(path):
             return
         self._make_folders(path)
         if mode is not None:
@@ -172,15 +217,16 @@ class StorageTree:
 
     def _make_folders(self, path: str) -> None:
         try:
-            self._root.make_folders(path, FOLDER_MODE)
+            self.root.make_folders(path, FOLDER_MODE)
         except RemoteError as exc:
-            if exc.exception == "ParentNotDirectoryException" and self._is_something(path):
+            if exc.exception == "ParentNotDirectoryException" and self.exists(path):
                 raise RemoteError("FileAlreadyExistsException", f"Path is not a directory: {path}") from exc
             raise
 
-    def _is_something(self, path: str) -> bool:
+    def exists(self, path: str) -> bool:
+        """Return whether there is something, a link that leads nowhere included."""
         try:
-            with self._root.held(path, follow=False) as (folder, name):
+            with self.root.held(path, follow=False) as (folder, name):
                 os.stat(name, dir_fd=folder, follow_symlinks=False)
         except RemoteError as exc:
             if exc.exception in _NOT_THERE:
@@ -196,7 +242,7 @@ class StorageTree:
         """
         if path == "/":
             raise RemoteError("FileAlreadyExistsException", "/ already exists as a directory")
-        place = self._root.place(path)
+        place = self.root.place(path)
         if os.path.isdir(place):
             raise RemoteError("FileAlreadyExistsException", f"{path} already exists as a directory")
         if os.path.lexists(place):
@@ -217,8 +263,8 @@ class StorageTree:
         """
         self.check_new_file(path, overwrite=overwrite)
         self._make_folders(path.rpartition("/")[0] or "/")
-        with self._root.held(path) as (folder, name):
-            os.chmod(aside, FILE_MODE if mode is None else mode | 0o600)
+        with self.root.held(path) as (folder, name):
+            os.chmod(aside, FILE_MODE if mode is None else mode & 0o777 | 0o600)
             if overwrite:
                 os.replace(aside, name, dst_dir_fd=folder)
             else:
@@ -227,7 +273,7 @@ class StorageTree:
 
     def append(self, aside: str, path: str) -> None:
         """Add the content of a file that was written aside to a file; all of it or nothing."""
-        descriptor = self._root.open_file(path, os.O_WRONLY | os.O_APPEND)
+        descriptor = self.root.open_file(path, os.O_WRONLY | os.O_APPEND)
         with open(aside, "rb") as source, open(descriptor, "ab") as target:
             before = os.fstat(descriptor).st_size
             try:
@@ -239,21 +285,21 @@ class StorageTree:
 
     def rename(self, path: str, destination: str, *, overwrite: bool = False) -> bool:
         """Rename a file or folder, or move it into a folder that is there; ``False`` when that cannot be."""
-        if path == "/" or not self._is_something(path):
+        if path == "/" or not self.exists(path):
             return False
         target_path = destination
-        if not overwrite and self._is_folder(destination):
+        if not overwrite and self.is_folder(destination):
             target_path = f"{destination.rstrip('/')}/{path.rpartition('/')[2]}"
-        source, target = self._root.entry(path), self._root.entry(target_path)
+        source, target = self.root.entry(path), self.root.entry(target_path)
         if target == source:
             return not os.path.isdir(source)
         if f"{target}/".startswith(f"{source}/") or not os.path.isdir(os.path.dirname(target)):
             return False
-        if not overwrite and self._is_something(target_path):
+        if not overwrite and self.exists(target_path):
             return False
         with (
-            self._root.held(path, follow=False) as (source_folder, source_name),
-            self._root.held(target_path, follow=False) as (target_folder, target_name),
+            self.root.held(path, follow=False) as (source_folder, source_name),
+            self.root.held(target_path, follow=False) as (target_folder, target_name),
         ):
             os.rename(source_name, target_name, src_dir_fd=source_folder, dst_dir_fd=target_folder)
         return True
@@ -267,9 +313,9 @@ class StorageTree:
         Raises:
             RemoteError: The folder is not empty, and ``recursive`` was not asked for.
         """
-        if path == "/" or not self._is_something(path):
+        if path == "/" or not self.exists(path):
             return None
-        with self._root.held(path, follow=False) as (folder, name):
+        with self.root.held(path, follow=False) as (folder, name):
             if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 os.unlink(name, dir_fd=folder)
                 return ""
@@ -289,11 +335,11 @@ class StorageTree:
 
     def set_mode(self, path: str, mode: int) -> None:
         """Set permissions; the server itself keeps its access."""
-        with self._root.held(path) as (folder, name):
+        with self.root.held(path) as (folder, name):
             descriptor = os.open(name, os.O_RDONLY | NO_LINK, dir_fd=folder)
             try:
-                own = 0o700 if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 0o600
-                os.fchmod(descriptor, (mode & 0o777) | own)
+                is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+                os.fchmod(descriptor, mode & 0o1777 | 0o700 if is_folder else mode & 0o777 | 0o600)
             finally:
                 os.close(descriptor)
 
@@ -302,7 +348,7 @@ class StorageTree:
         found = self.stat(path)
         modified_ns = found.st_mtime_ns if modified_ms < 0 else modified_ms * 1_000_000
         accessed_ns = found.st_atime_ns if accessed_ms < 0 else accessed_ms * 1_000_000
-        with self._root.held(path) as (folder, name):
+        with self.root.held(path) as (folder, name):
             os.utime(name, ns=(accessed_ns, modified_ns), dir_fd=folder, follow_symlinks=False)
 
 

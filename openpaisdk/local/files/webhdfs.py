@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,9 +18,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from openpaisdk.local.access.auth import Identity, identify_token
-from openpaisdk.local.access.users import ATTEMPT
 from openpaisdk.local.departure import Departure
-from openpaisdk.local.files.hdfs_errors import RemoteError, denied, from_os_error, illegal, not_found
+from openpaisdk.local.files.call import Call, Operations, check_access
+from openpaisdk.local.files.edits import Edits, FileLocks
+from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error, not_found
+from openpaisdk.local.files.refusals import refusal
+from openpaisdk.local.files.reports import Reports
 from openpaisdk.local.files.room import Room
 from openpaisdk.local.files.storage_tree import StorageTree, clean_path
 from openpaisdk.local.removal import delete_tree
@@ -29,57 +32,9 @@ from openpaisdk.local.services import Services
 
 WEBHDFS_PREFIX = "/webhdfs/v1"
 PIECE_BYTES = 1024**2
-
-Operation = Callable[["_Call"], Awaitable[Response]]
-
-
-class _Call:
-    """One request: who asks, for which path, with which parameters."""
-
-    def __init__(self, request: Request, path: str, values: Mapping[str, str], identity: Identity) -> None:
-        self.request = request
-        self.path = path
-        self.values = values
-        self.identity = identity
-
-    def flag(self, name: str) -> bool:
-        """Return a parameter that is ``true`` or ``false``, which is the default."""
-        value = self.values.get(name, "false").lower()
-        if value not in ("true", "false"):
-            raise illegal(f'Invalid value for webhdfs parameter "{name}": {value} is not true or false')
-        return value == "true"
-
-    def number(self, name: str, default: int) -> int:
-        """Return a parameter that is a whole number."""
-        value = self.values.get(name)
-        if value is None or value == "":
-            return default
-        if not (value.isascii() and value.removeprefix("-").isdecimal() and len(value) < 20):
-            raise illegal(f'Invalid value for webhdfs parameter "{name}": {value} is not a number')
-        return int(value)
-
-    def mode(self) -> int | None:
-        """Return the ``permission`` parameter."""
-        value = self.values.get("permission")
-        if value is None:
-            return None
-        try:
-            mode = int(value, 8)
-        except ValueError:
-            mode = -1
-        if not 0 <= mode <= 0o1777:
-            raise illegal(f'Invalid value for webhdfs parameter "permission": {value}')
-        return mode & 0o777
-
-    def data_uri(self) -> str:
-        """Return the address of the second step, with the same parameters, token included."""
-        scope = self.request.scope
-        query: bytes = scope["query_string"]
-        words = [
-            word for word in query.decode("latin-1").split("&") if not word.lower().startswith("noredirect=")
-        ]
-        host = self.request.headers["host"]
-        return f"http://{host}{scope['raw_path'].decode('latin-1')}?{'&'.join([*words, 'data=true'])}"
+_WITHOUT_PATH = ("GETDELEGATIONTOKEN", "GETHOMEDIRECTORY", "GETSERVERDEFAULTS", "GETSTATUS", "GETTRASHROOT")
+_MAKES_NAMES = ("CREATE", "MKDIRS", "RENAME")
+"""They say ``ParentNotDirectoryException`` of a file in a folder's place; the others deny access."""
 
 
 class WebHdfs:
@@ -89,19 +44,13 @@ class WebHdfs:
         self._services = services
         self._tree = StorageTree(services.home.storage, services.owner)
         self._deletions: set[asyncio.Task[None]] = set()
-        self._appends: dict[str, asyncio.Lock] = {}
+        self._locks = FileLocks()
         self._tree.make_folder(f"/user/{services.owner}")
-        self._operations: dict[tuple[str, str], Operation] = {
-            ("GET", "GETFILESTATUS"): self._status,
-            ("GET", "LISTSTATUS"): self._list,
+        self._operations: Operations = {
+            **Reports(self._tree).operations(),
+            **Edits(self._tree, self._locks).operations(),
             ("GET", "OPEN"): self._open,
-            ("GET", "GETCONTENTSUMMARY"): self._summary,
-            ("GET", "GETHOMEDIRECTORY"): self._home,
             ("PUT", "CREATE"): self._create,
-            ("PUT", "MKDIRS"): self._make_folder,
-            ("PUT", "RENAME"): self._rename,
-            ("PUT", "SETPERMISSION"): self._set_permission,
-            ("PUT", "SETTIMES"): self._set_times,
             ("POST", "APPEND"): self._append,
             ("DELETE", "DELETE"): self._delete,
         }
@@ -128,20 +77,20 @@ class WebHdfs:
         encoded = raw_path.removeprefix(WEBHDFS_PREFIX)
         path = clean_path(unquote(encoded, errors="surrogateescape") or "/")
         name = values.get("op", "").upper()
-        operation = self._operations.get((request.method, name))
+        method = "GET" if request.method == "HEAD" else request.method
+        operation = self._operations.get((method, name))
         if operation is None:
-            raise self._unknown(request.method, name)
-        if name != "GETHOMEDIRECTORY":
-            check_access(identity, path, writes=request.method != "GET")
+            raise refusal(method, name)
+        if name not in _WITHOUT_PATH:
+            check_access(identity, path, writes=method != "GET")
         try:
-            return await operation(_Call(request, path, values, identity))
+            return await operation(Call(request, path, values, identity))
         except OSError as exc:
             raise from_os_error(exc, path) from exc
-
-    def _unknown(self, method: str, name: str) -> RemoteError:
-        if any(known == name for _, known in self._operations):
-            return illegal(f'Invalid value for webhdfs parameter "op": {name} is no operation of {method}')
-        return RemoteError("UnsupportedOperationException", f"{name or 'no operation'} is not supported")
+        except RemoteError as exc:
+            if exc.exception == "ParentNotDirectoryException" and name not in _MAKES_NAMES:
+                raise RemoteError("AccessControlException", exc.message) from exc
+            raise
 
     def _identify(self, request: Request, values: Mapping[str, str]) -> Identity:
         text = values.get("delegation")
@@ -154,30 +103,16 @@ class WebHdfs:
             raise RemoteError("SecurityException", f"Failed to obtain user group information: {what}")
         return identity
 
-    # --- look ----------------------------------------------------------------------------------
-    async def _status(self, call: _Call) -> Response:
-        return JsonReply({"FileStatus": self._tree.status(call.path)})
-
-    async def _list(self, call: _Call) -> Response:
-        return JsonReply({"FileStatuses": {"FileStatus": self._tree.list(call.path)}})
-
-    async def _summary(self, call: _Call) -> Response:
-        return JsonReply({"ContentSummary": await asyncio.to_thread(self._tree.summary, call.path)})
-
-    async def _home(self, call: _Call) -> Response:
-        return JsonReply({"Path": f"/user/{call.identity.user}"})
-
-    async def _open(self, call: _Call) -> Response:
-        offset = call.number("offset", 0)
-        length = call.number("length", -1)
-        if offset < 0 or length < -1:
-            raise illegal("offset and length must not be below 0")
+    # --- content -------------------------------------------------------------------------------
+    async def _open(self, call: Call) -> Response:
+        offset = call.number("offset", 0, at_least=0)
+        length = call.number("length", -1, at_least=0)
         self._tree.check_file(call.path)
         if call.flag("noredirect"):
             return JsonReply({"Location": call.data_uri()})
         descriptor = self._tree.open_file(call.path)
         size = os.fstat(descriptor).st_size
-        if offset > size:
+        if offset >= size > 0 or offset > size:
             os.close(descriptor)
             raise RemoteError(
                 "IOException", f"Offset={offset} out of the range [0, {size}); OPEN, path={call.path}"
@@ -185,10 +120,13 @@ class WebHdfs:
         end = size if length < 0 else min(size, offset + length)
         return FileReply(self._services, descriptor, offset, end)
 
-    # --- change --------------------------------------------------------------------------------
-    async def _create(self, call: _Call) -> Response:
+    async def _create(self, call: Call) -> Response:
         overwrite = call.flag("overwrite")
         mode = call.mode()
+        for name in ("blocksize", "buffersize", "replication"):
+            call.number(name, 1, at_least=1)
+        if not call.flag("createparent", True):
+            self._tree.stat(call.path.rpartition("/")[0] or "/")
         self._tree.check_new_file(call.path, overwrite=overwrite)
         if not call.flag("data"):
             return self._second_step(call)
@@ -202,22 +140,19 @@ class WebHdfs:
         )
         return Response(status_code=201, headers={"location": location.replace(WEBHDFS_PREFIX, "", 1)})
 
-    async def _append(self, call: _Call) -> Response:
-        self._tree.check_file(call.path)
+    async def _append(self, call: Call) -> Response:
+        self._tree.check_appendable(call.path)
         if not call.flag("data"):
             return self._second_step(call)
         aside = await self._receive(call.request)
-        lock = self._appends.setdefault(call.path, asyncio.Lock())
         try:
-            async with lock:
+            async with self._locks.held(call.path):
                 await asyncio.to_thread(self._tree.append, aside, call.path)
         finally:
             _delete_file(aside)
-            if not lock.locked():
-                self._appends.pop(call.path, None)
         return Response(status_code=200)
 
-    def _second_step(self, call: _Call) -> Response:
+    def _second_step(self, call: Call) -> Response:
         location = call.data_uri()
         if call.flag("noredirect"):
             return JsonReply({"Location": location})
@@ -242,53 +177,14 @@ class WebHdfs:
             os.close(descriptor)
         return aside
 
-    async def _make_folder(self, call: _Call) -> Response:
-        self._tree.make_folder(call.path, call.mode())
-        return JsonReply({"boolean": True})
-
-    async def _rename(self, call: _Call) -> Response:
-        destination = clean_path(call.values.get("destination", ""))
-        check_access(call.identity, destination, writes=True)
-        options = call.values.get("renameoptions", "NONE").upper()
-        renamed = self._tree.rename(call.path, destination, overwrite=options == "OVERWRITE")
-        return JsonReply({"boolean": renamed})
-
-    async def _delete(self, call: _Call) -> Response:
+    async def _delete(self, call: Call) -> Response:
+        self._tree.check_way(call.path)
         left = self._tree.take_away(call.path, recursive=call.flag("recursive"))
         if left:
             deletion = asyncio.ensure_future(asyncio.to_thread(delete_tree, left))
             self._deletions.add(deletion)
             deletion.add_done_callback(self._deletions.discard)
         return JsonReply({"boolean": left is not None})
-
-    async def _set_permission(self, call: _Call) -> Response:
-        mode = call.mode()
-        self._tree.set_mode(call.path, 0o755 if mode is None else mode)
-        return Response(status_code=200)
-
-    async def _set_times(self, call: _Call) -> Response:
-        self._tree.set_times(call.path, call.number("modificationtime", -1), call.number("accesstime", -1))
-        return Response(status_code=200)
-
-
-def check_access(identity: Identity, path: str, *, writes: bool) -> None:
-    """Raise when a token does not open a path.
-
-    An attempt's token opens its job's folder and nothing else; users who are no admins change only what is
-    below their own folder.
-
-    Raises:
-        RemoteError: It does not.
-    """
-    if identity.token.kind == ATTEMPT:
-        if not _is_below(path, identity.token.path_prefix or "/.nothing"):
-            raise denied(path)
-    elif writes and not identity.admin and not _is_below(path, f"/user/{identity.user}"):
-        raise denied(path)
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
 
 
 class FileReply(Response):

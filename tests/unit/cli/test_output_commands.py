@@ -21,7 +21,7 @@ class FakeStorage:
             for name, data in STORED.items()
         ]
 
-    def download(self, remote_path, local_path, *, overwrite=False):
+    def download(self, remote_path, local_path, *, overwrite=False, **_):
         name = remote_path.removeprefix(f"{FOLDER}/")
         if name not in STORED:
             raise StorageNotFoundError(f"no file {remote_path!r}")

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import stat
 
 import pytest
+from starlette.requests import Request
 
 from openpaisdk.local.access.auth import Identity
 from openpaisdk.local.access.users import ATTEMPT, USER, Token
+from openpaisdk.local.files.call import Call, check_access
+from openpaisdk.local.files.edits import FileLocks
 from openpaisdk.local.files.hdfs_errors import RemoteError, from_os_error
 from openpaisdk.local.files.storage_tree import ASIDE_FOLDER, StorageTree, clean_path
-from openpaisdk.local.files.webhdfs import check_access
 from openpaisdk.local.removal import delete_tree
 
 
@@ -233,7 +236,7 @@ def test_folders_are_made_twice_without_error(tree):
 
 
 def test_a_name_that_is_too_long_is_refused(tree):
-    assert refusal(tree.make_folder, "/" + "x" * 300) == "IllegalArgumentException"
+    assert refusal(tree.make_folder, "/" + "x" * 300) == "PathComponentTooLongException"
 
 
 # --- rename and delete ------------------------------------------------------------------------
@@ -322,6 +325,32 @@ def test_users_change_only_what_is_theirs():
         assert refusal(check_access, identity(USER), path, writes=True) == "AccessControlException"
 
 
+def test_paths_that_parameters_name_are_checked_as_well():
+    call = Call(Request({"type": "http"}), "/user/bob/x", {"op": "RENAME"}, identity(USER))
+    assert call.other_path("destination", "/user/bob//y/") == "/user/bob/y"
+    assert refusal(call.other_path, "destination", "/user/alice/y") == "AccessControlException"
+    assert refusal(call.other_path, "destination", "/user/bob/../alice/y") == "IllegalArgumentException"
+    assert refusal(call.other_path, "destination", "y") == "IllegalArgumentException"
+
+
+def test_one_request_after_the_other_changes_a_file():
+    async def change(locks: FileLocks, course: list[str], *paths: str) -> None:
+        async with locks.held(*paths):
+            course.append("in")
+            await asyncio.sleep(0)
+            course.append("out")
+
+    async def all_at_once() -> list[str]:
+        locks, course = FileLocks(), []
+        with contextlib.suppress(ZeroDivisionError):
+            async with locks.held("/a"):
+                raise ZeroDivisionError
+        await asyncio.gather(*(change(locks, course, *paths) for paths in ("ab", "ba", "a", "a", "ba")))
+        return course
+
+    assert asyncio.run(all_at_once()) == ["in", "out"] * 5
+
+
 # --- errors -----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("number", "exception", "status"),
@@ -330,7 +359,7 @@ def test_users_change_only_what_is_theirs():
         ("ENOTDIR", "ParentNotDirectoryException", 403),
         ("EEXIST", "FileAlreadyExistsException", 403),
         ("EACCES", "AccessControlException", 403),
-        ("ENAMETOOLONG", "IllegalArgumentException", 400),
+        ("ENAMETOOLONG", "PathComponentTooLongException", 403),
         ("ENOSPC", "IOException", 403),
     ],
 )
@@ -341,5 +370,5 @@ def test_errors_of_the_system_become_hadoops(number, exception, status):
     error = from_os_error(OSError(code, os.strerror(code)), "/x")
     assert (error.exception, error.status) == (exception, status)
     body = error.body()["RemoteException"]
-    assert body["javaClassName"].endswith(f".{exception}")
+    assert body["javaClassName"].replace("$", ".").endswith(f".{exception}")
     assert "/x" in body["message"]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from openpaisdk.http.connection import TransportError
 from openpaisdk.rest.retry import DELAYS_S, send_with_retries
-from openpaisdk.rest.transport import Request, Response, TransportError
+from openpaisdk.rest.transport import Request, Response
 
 GET = Request("GET", "http://pai.example/x")
 POST = Request("POST", "http://pai.example/x", body=b"{}")

@@ -2,76 +2,28 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import pytest
 
-from openpaisdk.errors import StorageError, StorageExistsError, StorageNotFoundError
-from openpaisdk.storage.base import Entry, Storage, base_name, join, moment, safe_name
+from openpaisdk.errors import (
+    OpenPaiError,
+    StorageError,
+    StorageExistsError,
+    StorageIsFolderError,
+    StorageMismatchError,
+    StorageNotFolderError,
+    StorageNotFoundError,
+    StorageUnavailableError,
+    TransferError,
+)
+from openpaisdk.storage.paths import ASIDE_PREFIX, checked, join, moment, safe_name
+from openpaisdk.storage.transfer.progress import Progress
+from openpaisdk.storage.transfer.upload import Upload
 
-
-class DictStorage(Storage):
-    """Files in a dict: a folder is ``None``."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes | None] = {"": None}
-
-    def status(self, remote_path: str) -> Entry:
-        path = remote_path.rstrip("/")
-        if path not in self.files:
-            raise StorageNotFoundError(f"there is no {remote_path!r}")
-        content = self.files[path]
-        return {
-            "name": base_name(path),
-            "type": "directory" if content is None else "file",
-            "size_bytes": len(content or b""),
-            "modified_at": None,
-        }
-
-    def list(self, remote_path: str) -> list[Entry]:
-        folder = remote_path.rstrip("/") + "/"
-        below = [path for path in self.files if path.startswith(folder) and path != folder]
-        return [
-            {**self.status(path), "name": path[len(folder) :]}
-            for path in below
-            if "/" not in path[len(folder) :]
-        ]
-
-    def open(self, remote_path: str) -> IO[bytes]:
-        return io.BytesIO(self.files[remote_path] or b"")
-
-    def mkdir(self, remote_path: str) -> Entry:
-        parts = remote_path.rstrip("/").split("/")
-        for end in range(1, len(parts) + 1):
-            self.files.setdefault("/".join(parts[:end]), None)
-        return self.status(remote_path)
-
-    def delete(self, remote_path: str, recursive: bool = False) -> Entry:
-        raise NotImplementedError
-
-    def move(self, remote_path: str, new_path: str) -> Entry:
-        raise NotImplementedError
-
-    def _put_file(self, local_path: str, remote_path: str, *, overwrite: bool) -> None:
-        if remote_path in self.files and not overwrite:
-            raise StorageExistsError(f"{remote_path!r} is there")
-        self.mkdir(remote_path.rpartition("/")[0])
-        self.files[remote_path] = Path(local_path).read_bytes()
-
-
-@pytest.fixture
-def storage() -> DictStorage:
-    return DictStorage()
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
-    (root / "sub" / "empty").mkdir(parents=True)
-    (root / "a.txt").write_text("a")
-    (root / "sub" / "b.txt").write_text("bb")
-    return root
+DictStorage = Any
 
 
 def test_what_is_missing_does_not_exist(storage: DictStorage) -> None:
@@ -125,7 +77,7 @@ def test_into_a_local_folder_a_file_goes_under_its_own_name(
     storage.upload(str(tree / "a.txt"), "/x/a.txt")
     storage.download("/x/a.txt", str(tmp_path))
     assert (tmp_path / "a.txt").read_text() == "a"
-    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+    assert {path.name for path in tmp_path.iterdir()} == {"tree", "a.txt"}
 
 
 def test_a_local_file_is_not_replaced_unless_told(storage: DictStorage, tree: Path, tmp_path: Path) -> None:
@@ -139,14 +91,257 @@ def test_a_local_file_is_not_replaced_unless_told(storage: DictStorage, tree: Pa
     assert target.read_text() == "a"
 
 
-def test_a_file_that_breaks_off_leaves_nothing_behind(
+def test_a_file_that_arrives_short_is_not_put_in_place(
     storage: DictStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.files["/a"] = b"12345"
-    monkeypatch.setattr(storage, "open", lambda path: io.BytesIO(b"12"))
-    with pytest.raises(StorageError, match="ended after 2 of 5 bytes"):
+    monkeypatch.setattr(storage, "open", lambda path, offset=0: io.BytesIO(b"12"))
+    with pytest.raises(StorageMismatchError):
         storage.download("/a", str(tmp_path / "a"))
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_download_that_broke_off_goes_on_where_it_was(
+    storage: DictStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.files["/a"] = b"0123456789"
+    offsets: list[int] = []
+
+    class Breaking(io.BytesIO):
+        def readinto(self, buffer: Any) -> int:
+            if self.tell() >= 4:
+                raise StorageUnavailableError("gone")
+            return super().readinto(memoryview(buffer)[:4])
+
+    def open_breaking(path: str, offset: int = 0) -> io.BytesIO:
+        offsets.append(offset)
+        whole = storage.files[path][offset:]
+        return Breaking(whole) if len(offsets) == 1 else io.BytesIO(whole)
+
+    monkeypatch.setattr(storage, "open", open_breaking)
+    with pytest.raises(StorageUnavailableError):
+        storage.download("/a", str(tmp_path / "a"))
+    storage.download("/a", str(tmp_path / "a"))
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
+    assert offsets == [0, 4]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_was_fetched_of_a_file_that_has_changed_is_not_used(
+    storage: DictStorage, tmp_path: Path
+) -> None:
+    storage.files["/a"] = b"new"
+    (tmp_path / f"{ASIDE_PREFIX}of-another-time").write_bytes(b"ol")
+    storage.download("/a", str(tmp_path / "a"))
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_nobody_sees_a_file_before_it_is_whole(
+    storage: DictStorage, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    write = storage._write
+
+    def watched(path: str, source: Any) -> None:
+        write(path, source)
+        seen.append(storage.names)
+
+    monkeypatch.setattr(storage, "_write", watched)
+    storage.upload(str(tree / "a.txt"), "/a.txt")
+    assert seen == [[name for name in seen[0] if name.startswith(f"/{ASIDE_PREFIX}")]]
+    assert storage.names == ["/a.txt"]
+
+
+def test_what_arrives_as_another_is_an_error_and_what_was_there_stays(
+    storage: DictStorage, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.files["/a"] = b"old"
+    write = storage._write
+
+    def corrupted(path: str, source: Any) -> None:
+        write(path, source)
+        storage.files[path] = b"x" * len(storage.files[path])
+
+    monkeypatch.setattr(storage, "_write", corrupted)
+    with pytest.raises(StorageMismatchError, match="not put in place"):
+        storage.upload(str(tree / "a.txt"), "/a", overwrite=True)
+    assert (storage.names, storage.files["/a"]) == (["/a"], b"old")
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_file_of_a_folder_that_arrived_wrong_is_sent_anew(
+    storage: DictStorage, tree: Path, monkeypatch: pytest.MonkeyPatch, verify: bool
+) -> None:
+    write = storage._write
+
+    def shortened(path: str, source: Any) -> None:
+        write(path, source)
+        storage.files[path] = storage.files[path][:-1]
+
+    monkeypatch.setattr(storage, "_write", shortened)
+    with pytest.raises((TransferError, StorageMismatchError)):
+        storage.upload(str(tree), "/copy", verify=verify)
+    with pytest.raises(StorageMismatchError):
+        storage.upload(str(tree / "a.txt"), "/a.txt", verify=verify)
+    assert not storage.exists("/copy") and not storage.exists("/a.txt")
+    monkeypatch.setattr(storage, "_write", write)
+    storage.upload(str(tree), "/copy", verify=True)
+    assert storage.files["/copy/sub/b.txt"] == b"bb"
+
+
+def test_a_folder_upload_that_broke_off_sends_only_what_is_missing(
+    storage: DictStorage, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = storage._write
+
+    def refusing(path: str, source: Any) -> None:
+        if path.endswith("b.txt"):
+            raise StorageError("no room for it")
+        write(path, source)
+
+    monkeypatch.setattr(storage, "_write", refusing)
+    with pytest.raises(TransferError) as caught:
+        storage.upload(str(tree), "/copy")
+    assert [name for name, _ in caught.value.failures] == [str(tree / "sub" / "b.txt")]
+    assert not storage.exists("/copy")
+    monkeypatch.setattr(storage, "_write", write)
+    storage.written.clear()
+    storage.upload(str(tree), "/copy")
+    assert [path.rpartition("/")[2] for path in storage.written] == ["b.txt"]
+    assert storage.names == ["/copy/a.txt", "/copy/sub/b.txt"]
+
+
+def test_a_folder_that_has_changed_since_is_sent_anew(
+    storage: DictStorage, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        storage, "_rename", lambda *_, **__: (_ for _ in ()).throw(StorageError("broken off"))
+    )
+    with pytest.raises(StorageError, match="broken off"):
+        storage.upload(str(tree), "/copy")
+    monkeypatch.undo()
+    (tree / "a.txt").write_text("b")
+    os.utime(tree / "a.txt", ns=(1, 1))
+    storage.upload(str(tree), "/copy")
+    assert storage.files["/copy/a.txt"] == b"b"
+
+
+def test_into_a_folder_that_is_there_nothing_is_sent_when_a_name_is_taken(
+    storage: DictStorage, tree: Path
+) -> None:
+    storage.mkdir("/data/tree")
+    storage.files["/data/tree/a.txt"] = b"mine"
+    with pytest.raises(StorageExistsError, match=r"a\.txt"):
+        storage.upload(str(tree), "/data")
+    assert storage.names == ["/data/tree/a.txt"]
+    storage.upload(str(tree), "/data", overwrite=True)
+    assert storage.files["/data/tree/a.txt"] == b"a"
+
+
+def test_a_folder_is_not_stored_over_a_file_nor_a_file_over_a_folder(
+    storage: DictStorage, tree: Path
+) -> None:
+    storage.files["/f"] = b""
+    with pytest.raises(StorageNotFolderError):
+        storage.upload(str(tree), "/f", overwrite=True)
+    storage.mkdir("/data/a.txt")
+    with pytest.raises(StorageIsFolderError):
+        storage.upload(str(tree / "a.txt"), "/data", overwrite=True)
+
+
+def test_links_are_followed_but_not_in_circles(storage: DictStorage, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("o")
+    (tree / "link").symlink_to(tmp_path / "outside")
+    storage.upload(str(tree), "/copy")
+    assert storage.files["/copy/link"] == b"o"
+    (tree / "sub" / "circle").symlink_to(tree)
+    (tree / "lost").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(TransferError) as caught:
+        storage.upload(str(tree), "/other")
+    assert {os.path.basename(name) for name, _ in caught.value.failures} == {"circle", "lost"}
+    assert not storage.exists("/other")
+
+
+def test_progress_ends_with_everything_done(storage: DictStorage, tree: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def note(progress: Progress) -> None:
+        seen.append((progress.bytes_done, progress.files_done))
+
+    storage.upload(str(tree), "/copy", on_progress=note)
+    assert seen[-1] == (3, 2)
+
+
+def test_a_stream_is_stored_and_fetched(storage: DictStorage) -> None:
+    storage.upload(io.BytesIO(b"from a pipe"), "/piped")
+    target = io.BytesIO()
+    storage.download("/piped", target)
+    assert target.getvalue() == b"from a pipe"
+
+
+def test_a_pattern_lists_and_fetches_what_matches(storage: DictStorage, tree: Path, tmp_path: Path) -> None:
+    storage.upload(str(tree), "/copy")
+    assert [info["name"] for info in storage.list("/copy/**/*.txt")] == ["a.txt", "sub/b.txt"]
+    with pytest.raises(StorageNotFoundError, match="matches"):
+        storage.list("/copy/*.csv")
+    storage.download("/copy/*.txt", str(tmp_path / "back"))
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["a.txt"]
+
+
+def test_a_pattern_of_local_files_is_stored_in_a_folder(storage: DictStorage, tree: Path) -> None:
+    storage.upload(str(tree / "*.txt"), "/in")
+    assert storage.names == ["/in/a.txt"]
+
+
+def test_a_name_that_looks_like_a_pattern_is_taken_as_it_is(storage: DictStorage, tmp_path: Path) -> None:
+    (tmp_path / "a[1].txt").write_text("one")
+    storage.upload(str(tmp_path / "a[1].txt"), "/a[1].txt")
+    storage.download("/a[1].txt", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "one"
+
+
+@pytest.mark.parametrize("name", ["packed.tar", "packed.tar.gz"])
+def test_an_archive_is_one_file_there_and_a_folder_here(
+    storage: DictStorage, tree: Path, tmp_path: Path, name: str
+) -> None:
+    storage.upload(str(tree), f"/{name}", archive=True)
+    assert storage.names == [f"/{name}"]
+    storage.download(f"/{name}", str(tmp_path / "back"), archive=True)
+    found = {str(path.relative_to(tmp_path / "back")) for path in (tmp_path / "back").rglob("*")}
+    assert found == {"a.txt", "sub", "sub/b.txt", "sub/empty"}
+    with pytest.raises(StorageExistsError):
+        storage.download(f"/{name}", str(tmp_path / "back"), archive=True)
+
+
+def test_an_archive_cannot_write_outside_of_its_folder(storage: DictStorage, tmp_path: Path) -> None:
+    import tarfile
+
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("../outside"))
+    storage.files["/evil.tar"] = packed.getvalue()
+    with pytest.raises(OpenPaiError):
+        storage.download("/evil.tar", str(tmp_path / "in"), archive=True)
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_copy_goes_from_one_storage_to_another(storage: DictStorage, tree: Path) -> None:
+    other = type(storage)()
+    storage.upload(str(tree), "/copy")
+    Upload(other).copy(storage, "/copy", "/there")
+    assert other.names == ["/there/a.txt", "/there/sub/b.txt"]
+
+
+def test_a_folder_does_not_move_into_itself(storage: DictStorage) -> None:
+    storage.mkdir("/a")
+    with pytest.raises(StorageError, match="into itself"):
+        storage.move("/a", "/a")
+
+
+@pytest.mark.parametrize("path", ["a", "", "/a/../b", "/..", "/a\0", "/a/./b"])
+def test_a_path_that_could_mean_another_is_refused(path: str) -> None:
+    with pytest.raises(StorageError, match="not a path from the root"):
+        checked(path)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a\0b"])
@@ -157,9 +352,10 @@ def test_a_name_from_the_storage_cannot_lead_out_of_the_target(
         safe_name(name)
     storage.mkdir("/evil")
     entry = {"name": name, "type": "file", "size_bytes": 1, "modified_at": None}
-    monkeypatch.setattr(storage, "list", lambda path: [entry])
+    monkeypatch.setattr(storage, "_entries", lambda path: [entry])
     with pytest.raises(StorageError, match="cannot be stored here"):
         storage.download("/evil", str(tmp_path / "target"))
+    assert not (tmp_path / "target").exists()
 
 
 def test_a_link_in_the_target_is_not_followed(storage: DictStorage, tree: Path, tmp_path: Path) -> None:

@@ -1,29 +1,58 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from requests.adapters import BaseAdapter
 
 from openpaisdk._secret import Secret
-from openpaisdk.errors import StorageError, StorageExistsError, StorageNotFoundError, StoragePermissionError
-from openpaisdk.storage import hdfs
+from openpaisdk.errors import (
+    StorageError,
+    StorageExistsError,
+    StorageFullError,
+    StorageIsFolderError,
+    StorageNotEmptyError,
+    StorageNotFolderError,
+    StorageNotFoundError,
+    StoragePermissionError,
+    StorageSafeModeError,
+    StorageUnavailableError,
+)
+from openpaisdk.http.connection import TransportError
+from openpaisdk.storage.hdfs import client
+from openpaisdk.storage.hdfs.storage import HdfsStorage
 
 FILE = {"pathSuffix": "", "type": "FILE", "length": 5, "modificationTime": 1795218402123}
 FOLDER = {"pathSuffix": "", "type": "DIRECTORY", "length": 0, "modificationTime": 0}
+MISSING = "FileNotFoundException"
 
 
-class PaperServer(BaseAdapter):
+class PaperReply:
+    def __init__(self, status: int, value: Any, headers: dict[str, str]) -> None:
+        self.status = status
+        self.headers = headers
+        self._left = value if isinstance(value, bytes) else json.dumps(value).encode()
+
+    def read(self) -> bytes:
+        data, self._left = self._left, b""
+        return data
+
+    def read_into(self, view: memoryview) -> int:
+        size = min(len(view), len(self._left))
+        view[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
+
+    def close(self) -> None:
+        pass
+
+
+class PaperSender:
     """Answers operations from a table instead of a network; several answers are given in turn."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.answers: dict[str, list[Any]] = {}
         self.seen: list[tuple[str, str]] = []
         self.bodies: list[bytes] = []
@@ -31,32 +60,27 @@ class PaperServer(BaseAdapter):
     def on(self, operation: str, *answers: Any) -> None:
         self.answers[operation] = list(answers)
 
-    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]
-        url = str(request.url)
+    def send(self, method: str, url: str, body: Any = None) -> PaperReply:
         operation = url.partition("op=")[2].partition("&")[0] if "op=" in url else "DATA"
         self.seen.append((operation, url))
-        if operation == "DATA":
-            body: Any = request.body
-            self.bodies.append(body.read() if hasattr(body, "read") else body or b"")
+        if body is not None:
+            self.bodies.append(body.read())
         answers = self.answers[operation]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
             raise answer
-        status, value, headers = answer
-        response = requests.Response()
-        response.status_code = status
-        response.headers.update(headers)
-        response.raw = io.BytesIO(value if isinstance(value, bytes) else json.dumps(value).encode())
-        response.request = request
-        response.url = url
-        return response
+        return PaperReply(*answer)
 
     def close(self) -> None:
         pass
 
 
-def fine(value: Any = None) -> tuple[int, Any, dict[str, str]]:
-    return 200, value, {}
+def fine(value: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+    return 200, value, headers
+
+
+def sent_on(place: str) -> tuple[int, Any, dict[str, str]]:
+    return 307, b"", {"location": place}
 
 
 def refused(
@@ -65,19 +89,28 @@ def refused(
     return status, {"RemoteException": {"exception": exception, "message": message}}, {}
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperServer]:
-    paper = PaperServer()
-    monkeypatch.setattr(hdfs, "_LargeBlocks", lambda: paper)
-    yield paper
+def broken(kind: str = "reset") -> TransportError:
+    return TransportError(kind, f"connection {kind}", sent=True)
+
+
+def made(server: PaperSender, uri: str = "http://namenode:9870/webhdfs/v1/", **options: Any) -> HdfsStorage:
+    storage = HdfsStorage(uri, **options)
+    storage._client.sender = server
+    storage._client.sleep = lambda _: None
+    return storage
 
 
 @pytest.fixture
-def storage(server: PaperServer) -> hdfs.HdfsStorage:
-    return hdfs.HdfsStorage("http://namenode:9870/webhdfs/v1/", user="alice")
+def server() -> PaperSender:
+    return PaperSender()
 
 
-def test_a_file_is_described(storage: hdfs.HdfsStorage, server: PaperServer) -> None:
+@pytest.fixture
+def storage(server: PaperSender) -> HdfsStorage:
+    return made(server, user="alice")
+
+
+def test_a_file_is_described(storage: HdfsStorage, server: PaperSender) -> None:
     server.on("GETFILESTATUS", fine({"FileStatus": FILE}))
     assert storage.status("/data/a b") == {
         "name": "a b",
@@ -86,106 +119,151 @@ def test_a_file_is_described(storage: hdfs.HdfsStorage, server: PaperServer) -> 
         "modified_at": "2026-11-20T23:46:42.123Z",
     }
     url = server.seen[0][1]
-    assert url.startswith("http://namenode:9870/webhdfs/v1/data/a%20b?")
-    assert "user.name=alice" in url
+    assert url == "http://namenode:9870/webhdfs/v1/data/a%20b?op=GETFILESTATUS&user.name=alice"
 
 
-def test_a_token_is_sent_instead_of_a_user(server: PaperServer) -> None:
+def test_a_token_is_sent_instead_of_a_user(server: PaperSender) -> None:
     server.on("GETFILESTATUS", fine({"FileStatus": FILE}))
-    storage = hdfs.HdfsStorage("http://namenode:9870", user="alice", token=Secret("tok"))
+    storage = made(server, user="alice", token=Secret("tok"))
     storage.status("/a")
     assert "delegation=tok" in server.seen[0][1]
     assert "user.name" not in server.seen[0][1]
-    assert "tok" not in repr(storage)
+    assert "tok" not in repr(storage) + storage.uri
 
 
-def test_a_folder_is_listed_by_name(storage: hdfs.HdfsStorage, server: PaperServer) -> None:
-    server.on("GETFILESTATUS", fine({"FileStatus": FOLDER}))
-    found = [{**FILE, "pathSuffix": "b"}, {**FOLDER, "pathSuffix": "a"}]
-    server.on("LISTSTATUS", fine({"FileStatuses": {"FileStatus": found}}))
-    assert [(entry["name"], entry["type"]) for entry in storage.list("/data")] == [
-        ("a", "directory"),
-        ("b", "file"),
-    ]
+def test_plain_http_loads_neither_requests_nor_hdfs(server: PaperSender) -> None:
+    import subprocess
+    import sys
+
+    script = (
+        "import sys; from openpaisdk.storage.registry import open_storage; "
+        "open_storage('webhdfs://h:1', user='a'); "
+        "print(sorted({'requests', 'hdfs', 'urllib3', 'http.client', 'logging'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
-def test_the_list_of_a_file_is_the_file(storage: hdfs.HdfsStorage, server: PaperServer) -> None:
+def test_a_proxy_user_is_named(server: PaperSender) -> None:
     server.on("GETFILESTATUS", fine({"FileStatus": FILE}))
-    assert [entry["name"] for entry in storage.list("/data/a")] == ["a"]
+    made(server, user="hue", proxy_user="alice").status("/a")
+    assert server.seen[0][1].endswith("&user.name=hue&doas=alice")
 
 
-def test_a_file_is_read(storage: hdfs.HdfsStorage, server: PaperServer) -> None:
+def test_data_goes_where_the_name_node_says(storage: HdfsStorage, server: PaperSender) -> None:
     server.on("GETFILESTATUS", fine({"FileStatus": FILE}))
-    server.on("OPEN", fine(b"hello"))
+    server.on("OPEN", sent_on("http://datanode:9864/data"))
+    server.on("DATA", fine(b"abcde"))
     with storage.open("/a") as stream:
-        assert (stream.read(2), stream.read()) == (b"he", b"llo")
+        assert stream.read() == b"abcde"
+    assert server.seen[-1] == ("DATA", "http://datanode:9864/data")
 
 
-def test_a_folder_is_not_read(storage: hdfs.HdfsStorage, server: PaperServer) -> None:
-    server.on("GETFILESTATUS", fine({"FileStatus": FOLDER}))
-    with pytest.raises(StorageError, match="is a folder"):
-        storage.open("/a")
-
-
-@pytest.mark.parametrize("content", [b"hello", b""])
-def test_a_file_is_stored_in_two_steps(
-    storage: hdfs.HdfsStorage, server: PaperServer, tmp_path: Path, content: bytes
+@pytest.mark.parametrize(
+    ("data_nodes", "place"),
+    [
+        ({"datanode": "gateway"}, "gateway:9864"),
+        ({"datanode:9864": "gateway:1"}, "gateway:1"),
+        ({"*": "localhost"}, "localhost:9864"),
+        ({"other": "gateway"}, "datanode:9864"),
+    ],
+)
+def test_a_data_node_is_reached_under_another_name(
+    server: PaperSender, data_nodes: dict[str, str], place: str
 ) -> None:
-    local = tmp_path / "a.txt"
-    local.write_bytes(content)
-    missing = refused("FileNotFoundException")
-    server.on("GETFILESTATUS", missing, fine({"FileStatus": FILE}))
-    server.on("CREATE", (307, b"", {"location": "http://datanode:1/x?token"}))
-    server.on("DATA", (201, b"", {}))
-    assert storage.upload(str(local), "/data/a.txt")["name"] == "a.txt"
-    assert server.bodies == [content]
-    created = next(url for operation, url in server.seen if operation == "CREATE")
-    assert "overwrite=False" in created or "overwrite=false" in created
-
-
-def test_what_was_deleted_is_told(storage: hdfs.HdfsStorage, server: PaperServer) -> None:
     server.on("GETFILESTATUS", fine({"FileStatus": FILE}))
-    server.on("DELETE", fine({"boolean": True}))
-    assert storage.delete("/data/a")["name"] == "a"
+    server.on("OPEN", sent_on("http://datanode:9864/data"))
+    server.on("DATA", fine(b"abcde"))
+    made(server, data_nodes=data_nodes).open("/a").close()
+    assert server.seen[-1] == ("DATA", f"http://{place}/data")
 
 
-def test_a_file_is_moved_under_its_own_name_into_a_folder(
-    storage: hdfs.HdfsStorage, server: PaperServer
+def test_a_data_node_that_fails_is_left_out(
+    storage: HdfsStorage, server: PaperSender, tmp_path: Path
 ) -> None:
-    file, folder = fine({"FileStatus": FILE}), fine({"FileStatus": FOLDER})
-    server.on("GETFILESTATUS", file, folder, refused("FileNotFoundException"), file)
+    (tmp_path / "f").write_bytes(b"abcde")
+    server.on("GETFILESTATUS", refused(MISSING), fine({"FileStatus": FILE}))
+    server.on("GETSERVERDEFAULTS", fine({"FsServerDefaults": {"blockSize": 1024}}))
+    first, second = sent_on("http://dead:1/data"), sent_on("http://alive:1/data")
+    server.on("CREATE", first, first, second)
+    server.on("DATA", broken(), (201, b"", {}))
     server.on("RENAME", fine({"boolean": True}))
-    assert storage.move("/data/a", "/archive")["name"] == "a"
-    renamed = next(url for operation, url in server.seen if operation == "RENAME")
-    assert "destination=%2Farchive%2Fa" in renamed
+    storage.upload(str(tmp_path / "f"), "/f", verify=False, overwrite=True)
+    assert [url for operation, url in server.seen if operation == "DATA"] == [
+        "http://dead:1/data",
+        "http://alive:1/data",
+    ]
+    assert server.bodies == [b"abcde", b"abcde"]
 
 
-def test_nothing_is_moved_over_what_is_there(storage: hdfs.HdfsStorage, server: PaperServer) -> None:
+def test_a_name_node_on_standby_sends_to_the_other(server: PaperSender) -> None:
+    server.on("GETFILESTATUS", refused("StandbyException", 403), fine({"FileStatus": FILE}))
+    storage = made(server, "webhdfs://n1:1,n2:2")
+    assert storage.status("/a")["size_bytes"] == 5
+    assert [url.partition("/webhdfs")[0] for _, url in server.seen] == ["http://n1:1", "http://n2:2"]
+
+
+def test_a_stream_that_breaks_off_goes_on_where_it_was(storage: HdfsStorage, server: PaperSender) -> None:
+    class Breaking(PaperReply):
+        def read_into(self, view: memoryview) -> int:
+            return super().read_into(view) or self._break()
+
+        def _break(self) -> int:
+            raise broken()
+
     server.on("GETFILESTATUS", fine({"FileStatus": FILE}))
-    with pytest.raises(StorageExistsError):
-        storage.move("/data/a", "/data/b")
+    server.on("OPEN", sent_on("http://d:1/data"))
+    replies = [Breaking(200, b"abc", {}), PaperReply(200, b"de", {})]
+    send = server.send
+    server.send = lambda method, url, body=None: (  # type: ignore[method-assign]
+        replies.pop(0) if "op=" not in url else send(method, url, body)
+    )
+    with storage.open("/a") as stream:
+        assert stream.read() == b"abcde"
+    assert "&offset=3&" in server.seen[-1][1]
+
+
+def test_what_happened_although_the_answer_was_lost_is_not_done_twice(
+    storage: HdfsStorage, server: PaperSender
+) -> None:
+    server.on("GETFILESTATUS", fine({"FileStatus": FILE}), refused(MISSING))
+    server.on("DELETE", broken(), AssertionError("asked again"))
+    assert storage.delete("/a")["size_bytes"] == 5
+
+
+def test_it_is_tried_only_so_often(storage: HdfsStorage, server: PaperSender) -> None:
+    server.on("GETFILESTATUS", broken())
+    with pytest.raises(StorageUnavailableError, match="cannot reach the storage at http://namenode:9870"):
+        storage.status("/a")
+    assert len(server.seen) == len(client.PAUSES_S) + 1
 
 
 @pytest.mark.parametrize(
     ("answer", "kind", "said"),
     [
-        (refused("FileNotFoundException"), StorageNotFoundError, "there is no '/a'"),
+        (refused(MISSING), StorageNotFoundError, "there is no '/a'"),
         (refused("FileAlreadyExistsException", 403), StorageExistsError, "already"),
-        (refused("AccessControlException", 403), StoragePermissionError, "does not let this user"),
-        (refused("InvalidToken", 403), StoragePermissionError, "does not let this user"),
+        (refused("ParentNotDirectoryException", 403), StorageNotFolderError, "is a file"),
         (
-            (401, {"RemoteException": {"exception": "x", "message": "y"}}, {}),
-            StoragePermissionError,
-            "let this user",
+            refused("AccessControlException", 403, "/f (is not a directory)"),
+            StorageNotFolderError,
+            "is a file",
         ),
-        (refused("PathIsNotEmptyDirectoryException", 403), StorageError, "not empty"),
+        (refused("AccessControlException", 403), StoragePermissionError, "does not let this user"),
+        (refused("InvalidToken", 403), StoragePermissionError, "token for '/a' is not valid"),
+        (refused("x", 401, "y"), StoragePermissionError, "who asks"),
+        (refused("PathIsNotEmptyDirectoryException", 403), StorageNotEmptyError, "not empty"),
+        (refused("NSQuotaExceededException", 403, "quota=1"), StorageFullError, "quota"),
+        (refused("SafeModeException", 403), StorageSafeModeError, "safe mode"),
         (refused("IOException", 500, "disk\nat java.lang"), StorageError, "says: disk"),
-        (requests.ConnectionError("x"), StorageError, "cannot reach the storage at http://namenode:9870"),
-        (requests.ReadTimeout("x"), StorageError, "does not answer in time"),
+        (refused("IOException", 500, "No space left on device"), StorageFullError, "no room"),
+        ((503, b"busy", {}), StorageUnavailableError, "busy"),
+        (fine(b"<html>"), StorageError, "does not speak WebHDFS"),
+        (broken("refused"), StorageUnavailableError, "cannot reach the storage at http://namenode:9870"),
     ],
 )
 def test_what_goes_wrong_becomes_the_right_error(
-    storage: hdfs.HdfsStorage, server: PaperServer, answer: Any, kind: type[Exception], said: str
+    storage: HdfsStorage, server: PaperSender, answer: Any, kind: type[Exception], said: str
 ) -> None:
     server.on("MKDIRS", answer)
     with pytest.raises(kind, match=said) as caught:
@@ -193,7 +271,7 @@ def test_what_goes_wrong_becomes_the_right_error(
     assert type(caught.value) is kind
 
 
-@pytest.mark.parametrize("path", ["a", "", "/a/../b", "/..", "/a\0"])
-def test_a_path_that_could_mean_another_is_refused(storage: hdfs.HdfsStorage, path: str) -> None:
-    with pytest.raises(StorageError, match="not a path from the root"):
-        storage.status(path)
+def test_opening_a_folder_says_that_it_is_one(storage: HdfsStorage, server: PaperSender) -> None:
+    server.on("GETFILESTATUS", fine({"FileStatus": FOLDER}))
+    with pytest.raises(StorageIsFolderError):
+        storage.open("/a")

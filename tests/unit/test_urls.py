@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from openpaisdk.errors import ConfigError
-from openpaisdk.rest.urls import encode_query, is_loopback, quote, split_url, without_secrets
+from openpaisdk.http.urls import encode_query, is_loopback, quote, split_url, without_secrets
 
 
 @pytest.mark.parametrize(

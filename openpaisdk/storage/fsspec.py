@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Any filesystem that ``fsspec`` knows: object stores, SFTP and others, each by the package of an extra."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from openpaisdk.errors import (
+    MissingExtraError,
+    StorageError,
+    StorageExistsError,
+    StorageIsFolderError,
+    StorageNotEmptyError,
+    StorageNotFolderError,
+    StorageNotFoundError,
+    StoragePermissionError,
+    StorageUnavailableError,
+)
+from openpaisdk.storage.base import PIECE_BYTES, Storage
+from openpaisdk.storage.paths import base_name, checked, moment, parent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from openpaisdk.storage.base import FileInfo, FileInfos
+
+_HOST_SCHEMES = ("sftp", "ssh", "ftp", "smb")
+"""Where the authority of an address is a host; elsewhere it is a bucket, the first part of a path."""
+
+
+class FsspecStorage(Storage):
+    """Files of one bucket, container or host.
+
+    Args:
+        uri: Such as ``s3://bucket`` or ``sftp://alice@host``.
+        extra: The extra of this package that has what the scheme needs, for the hint.
+        options: What fsspec's filesystem takes, such as ``endpoint_url``.
+    """
+
+    def __init__(
+        self, uri: str, *, extra: str = "fsspec", options: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        scheme, authority = uri.partition("://")[0], uri.partition("://")[2].partition("/")[0]
+        try:
+            import fsspec
+
+            made: dict[str, Any] = dict(
+                fsspec.get_filesystem_class(scheme)._get_kwargs_from_urls(f"{scheme}://{authority}")
+            )
+            self._files: Any = fsspec.filesystem(scheme, **made, **(options or {}))
+        except ImportError as exc:
+            raise MissingExtraError(f"storage {scheme}://", extra=extra) from exc
+        except ValueError as exc:
+            raise StorageError(f"{uri!r} cannot be opened: {exc}") from exc
+        self._uri = f"{scheme}://{authority}"
+        self._root = "" if scheme in _HOST_SCHEMES else authority
+
+    def __repr__(self) -> str:
+        return f"<FsspecStorage {self._uri}>"
+
+    @property
+    def uri(self) -> str:
+        return self._uri
+
+    def _path(self, remote_path: str) -> str:
+        path = checked(remote_path)
+        return self._root + path if path != "/" or not self._root else self._root
+
+    def status(self, remote_path: str) -> FileInfo:
+        with _translated(remote_path):
+            self._files.invalidate_cache()
+            return _info(self._files.info(self._path(remote_path)), base_name(remote_path))
+
+    def _entries(self, remote_path: str) -> FileInfos:
+        path = self._path(remote_path)
+        if self.status(remote_path)["type"] == "file":
+            raise StorageNotFolderError(f"{remote_path!r} is a file, a folder was expected")
+        with _translated(remote_path):
+            found = self._files.ls(path, detail=True)
+        infos = [_info(entry, base_name(str(entry["name"]))) for entry in found]
+        own = path.rstrip("/")
+        return [
+            info
+            for info, entry in zip(infos, found, strict=True)
+            if str(entry["name"]).rstrip("/") != own and info["name"]
+        ]
+
+    def open(self, remote_path: str, offset: int = 0) -> IO[bytes]:
+        if self.status(remote_path)["type"] == "directory":
+            raise StorageIsFolderError(f"{remote_path!r} is a folder, a file was expected")
+        with _translated(remote_path):
+            file = self._files.open(self._path(remote_path), "rb")
+            file.seek(offset)
+            return cast("IO[bytes]", file)
+
+    def mkdir(self, remote_path: str) -> FileInfo:
+        with _translated(remote_path):
+            if self._files.isfile(self._path(remote_path)):
+                raise StorageExistsError(f"{remote_path!r} is a file")
+            self._files.makedirs(self._path(remote_path), exist_ok=True)
+        return {"name": base_name(remote_path), "type": "directory", "size_bytes": 0, "modified_at": None}
+
+    def delete(self, remote_path: str, recursive: bool = False) -> FileInfo:
+        info = self.status(remote_path)
+        path = self._path(remote_path)
+        if checked(remote_path) == "/":
+            raise StorageError("the root of a storage is not deleted", hint="name what is in it")
+        with _translated(remote_path):
+            if info["type"] == "file":
+                self._files.rm_file(path)
+                return info
+            if not recursive and self._entries(remote_path):
+                raise StorageNotEmptyError(
+                    f"folder {remote_path!r} is not empty", hint="-r deletes all that it holds"
+                )
+            self._remove_tree(path)
+        return info
+
+    def _write(self, remote_path: str, source: Any) -> None:
+        view = memoryview(bytearray(PIECE_BYTES))
+        with _translated(remote_path):
+            self._files.makedirs(self._path(parent(remote_path)), exist_ok=True)
+            with self._files.open(self._path(remote_path), "wb") as file:
+                while size := source.readinto(view):
+                    file.write(bytes(view[:size]))
+
+    def _rename(self, remote_path: str, new_path: str, *, overwrite: bool) -> None:
+        with _translated(remote_path):
+            self._files.invalidate_cache()
+            taken = self._files.exists(self._path(new_path))
+            if taken and not overwrite:
+                raise StorageExistsError(f"{new_path!r} is on the storage already")
+            if taken:
+                self._files.rm_file(self._path(new_path))
+            self._move(self._path(remote_path), self._path(new_path))
+
+    def _move(self, path: str, new_path: str) -> None:
+        """Rename by what takes names as they are: fsspec's own ``mv`` and ``rm`` read them as patterns."""
+        from fsspec.spec import AbstractFileSystem
+
+        if type(self._files).mv is not AbstractFileSystem.mv:
+            self._files.mv(path, new_path)
+            return
+        if not self._files.isdir(path):
+            self._files.cp_file(path, new_path)
+            self._files.rm_file(path)
+            return
+        own = str(self._files._strip_protocol(path)).rstrip("/")
+        self._files.makedirs(new_path, exist_ok=True)
+        for entry in self._files.find(path, withdirs=True, detail=True).values():
+            below = new_path + str(entry["name"])[len(own) :]
+            if entry["type"] == "directory":
+                self._files.makedirs(below, exist_ok=True)
+            else:
+                self._files.makedirs(parent(below), exist_ok=True)
+                self._files.cp_file(entry["name"], below)
+        self._remove_tree(path)
+
+    def _remove_tree(self, path: str) -> None:
+        entries = self._files.find(path, withdirs=True, detail=True)
+        for name in sorted(entries, reverse=True):
+            if entries[name]["type"] != "directory":
+                self._files.rm_file(name)
+            elif self._files.exists(name):
+                self._files.rmdir(name)
+        if self._files.exists(path):
+            self._files.rmdir(path)
+
+
+@contextmanager
+def _translated(remote_path: str) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except FileNotFoundError as exc:
+        raise StorageNotFoundError(f"there is no {remote_path!r} on the storage") from exc
+    except FileExistsError as exc:
+        raise StorageExistsError(f"{remote_path!r} is on the storage already") from exc
+    except PermissionError as exc:
+        raise StoragePermissionError(f"the storage does not let this user touch {remote_path!r}") from exc
+    except IsADirectoryError as exc:
+        raise StorageIsFolderError(f"{remote_path!r} is a folder, a file was expected") from exc
+    except NotADirectoryError as exc:
+        raise StorageNotFolderError(f"{remote_path!r}: a part of this path is a file") from exc
+    except (ConnectionError, TimeoutError) as exc:
+        raise StorageUnavailableError(f"cannot reach the storage for {remote_path!r}: {exc}") from exc
+    except Exception as exc:  # every package behind fsspec has errors of its own
+        raise StorageError(f"{remote_path!r}: the storage says: {exc}") from exc
+
+
+def _info(entry: dict[str, Any], name: str) -> FileInfo:
+    is_folder = entry.get("type") == "directory"
+    changed: Any = (
+        entry.get("LastModified") or entry.get("mtime") or entry.get("last_modified") or entry.get("created")
+    )
+    seconds = changed.timestamp() if hasattr(changed, "timestamp") else changed
+    return {
+        "name": name,
+        "type": "directory" if is_folder else "file",
+        "size_bytes": 0 if is_folder else int(entry.get("size") or 0),
+        "modified_at": moment(float(seconds) * 1000) if isinstance(seconds, (int, float)) else None,
+    }

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""Files from a storage to this machine: written aside, compared, put in place; a broken-off one goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+from openpaisdk.errors import (
+    OpenPaiError,
+    StorageError,
+    StorageExistsError,
+    StorageFullError,
+    StorageIsFolderError,
+    StorageNotFolderError,
+    StorageNotFoundError,
+    StoragePermissionError,
+)
+from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, join, safe_name
+from openpaisdk.storage.transfer.content import fingerprint, remote_content
+from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
+from openpaisdk.storage.transfer.plan import Plan, remote_plan
+from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer
+from openpaisdk.storage.transfer.verify import LENGTH_NOTE, mismatch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any
+
+    from openpaisdk.storage.base import FileInfo, Local
+    from openpaisdk.storage.transfer.content import Content
+
+_PIECE_BYTES = 1 << 20
+
+
+class Download(Transfer):
+    """One call of ``download``; see there for what the options mean."""
+
+    def run(self, remote_path: str, local_path: Local, *, archive: bool = False) -> FileInfo:
+        """Fetch a file or folder, or the matches of a pattern."""
+        if has_wildcards(remote_path) and not self._storage.exists(remote_path):
+            return self._fetch_matches(remote_path, local_path)
+        info = self._storage.status(remote_path)
+        if not isinstance(local_path, (str, os.PathLike)):
+            self._require_file(remote_path, info)
+            content = remote_content(self._storage, remote_path, info)
+            self._begin(content.size, 1)
+            self._receive(content, remote_path, local_path, 0)
+            self._meter.end_file()
+            return info
+        target = os.fspath(local_path)
+        if archive:
+            self._require_file(remote_path, info)
+            return self._unpack(remote_path, info, target)
+        name = base_name(remote_path)
+        if name and (os.path.isdir(target) or target.endswith(os.sep)):
+            target = os.path.join(target, safe_name(name))
+        if info["type"] == "directory":
+            self._fetch_folder(remote_plan(self._storage, remote_path), remote_path, target)
+        else:
+            content = remote_content(self._storage, remote_path, info)
+            self._check_free(target)
+            self._begin(content.size, 1)
+            _make_folder(os.path.dirname(os.path.abspath(target)))
+            self._place(content, remote_path, target)
+            self._meter.end_file()
+        return {**info, "name": target}
+
+    @staticmethod
+    def _require_file(remote_path: str, info: FileInfo) -> None:
+        if info["type"] == "directory":
+            raise StorageIsFolderError(f"{remote_path!r} is a folder, a file was expected")
+
+    # --- one file ------------------------------------------------------------------------------
+
+    def _check_free(self, path: str) -> None:
+        if os.path.isdir(path):
+            raise StorageIsFolderError(f"{path!r} is a folder, a file was expected")
+        if os.path.lexists(path) and not self._overwrite:
+            raise StorageExistsError(f"{path!r} is there already", hint="--overwrite replaces it")
+
+    def _place(self, content: Content, remote_path: str, path: str) -> None:
+        """Fetch a file aside and give it its name."""
+        aside = os.path.join(
+            os.path.dirname(path), ASIDE_PREFIX + fingerprint(os.path.basename(path), content.identity)
+        )
+        try:
+            with open(aside, "ab", buffering=0) as file:
+                self._receive(content, remote_path, file, _kept(file, content.size))
+            _rename(aside, path, overwrite=self._overwrite)
+        except OpenPaiError as exc:
+            if isinstance(exc, StorageExistsError):
+                _remove(aside)
+            raise
+        except OSError as exc:
+            if exc.errno == errno.ENOSPC:
+                _remove(aside)  # a full disk helps nobody
+            raise local_error(exc, path) from exc
+
+    def _receive(self, content: Content, remote_path: str, target: IO[bytes] | Any, kept: int) -> None:
+        """Write a content behind what is there of it, and compare length and checksum."""
+        found = self._storage._checksum(remote_path) if self._verify and content.size else None
+        digest = found.make_digest() if found is not None else None
+        if digest is None and self._verify and content.size and self._storage.has_checksums:
+            self._note(LENGTH_NOTE)
+        view = memoryview(bytearray(min(_PIECE_BYTES, content.size + 1)))
+        self._take_up(target, kept, digest, view)
+        size = kept
+        with content.open_at(kept) as source:
+            while count := source.readinto(view):  # type: ignore[union-attr]
+                _write_all(target, view[:count])
+                if digest is not None:
+                    digest.update(view[:count])
+                size += count
+                self._meter.add(count)
+        is_same = size == content.size and (digest is None or digest.matches(found) is not False)
+        if not is_same:
+            if hasattr(target, "truncate") and target.seekable():
+                target.truncate(0)  # the next try starts afresh
+            raise mismatch(remote_path)
+
+    def _take_up(self, target: Any, kept: int, digest: Any, view: memoryview) -> None:
+        """Count what an earlier try has fetched, and let the digest see it."""
+        if not kept:
+            return
+        self._meter.add(kept, is_kept=True)
+        if digest is None:
+            return
+        with open(target.name, "rb", buffering=0) as file:
+            while count := file.readinto(view):
+                digest.update(view[:count])
+
+    # --- several -------------------------------------------------------------------------------
+
+    def _fetch_matches(self, pattern: str, local_path: Local) -> FileInfo:
+        from openpaisdk.storage.glob import find
+
+        if not isinstance(local_path, (str, os.PathLike)):
+            raise StorageError("a pattern may match several files, which do not fit into one stream")
+        folder, matches = find(self._storage, pattern)
+        plan = Plan()
+        for relative, info in matches:
+            path, name = join(folder, relative), base_name(relative)
+            if info["type"] == "directory":
+                plan.add(remote_plan(self._storage, path), name)
+            else:
+                plan.files.append((remote_content(self._storage, path, info), name))
+        target = os.fspath(local_path)
+        names = [name for _, name in plan.files]
+        if len(set(names)) < len(names):
+            raise StorageError(f"files that match {pattern!r} have the same name", hint="fetch their folder")
+        self._merge(plan, target)
+        return {"name": target, "type": "directory", "size_bytes": 0, "modified_at": None}
+
+    def _fetch_folder(self, plan: Plan, remote_path: str, target: str) -> None:
+        if os.path.lexists(target):
+            self._merge(plan, target)
+            return
+        identity = fingerprint(
+            os.path.basename(target),
+            self._storage.uri,
+            remote_path,
+            *(content.identity for content, _ in plan.files),
+        )
+        above = os.path.dirname(os.path.abspath(target))
+        aside = os.path.join(above, ASIDE_PREFIX + identity)
+        self._fill(plan, aside, goes_on=True)
+        try:
+            os.rename(aside, target)
+        except OSError as exc:
+            raise local_error(exc, target) from exc
+
+    def _merge(self, plan: Plan, folder: str) -> None:
+        """Fetch files one by one into a folder that may be there; nothing is fetched when a name is taken."""
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise StorageNotFolderError(f"{folder!r} is a file, a folder was expected")
+        for name in plan.folders:
+            _check_folder(os.path.join(folder, name))
+        for _, name in plan.files:
+            self._check_free(os.path.join(folder, name))
+        self._fill(plan, folder, goes_on=False)
+
+    def _fill(self, plan: Plan, folder: str, *, goes_on: bool) -> None:
+        _make_folder(folder)
+        for name in plan.folders:
+            _make_folder(os.path.join(folder, name))
+        self._begin(plan.size, len(plan.files))
+
+        def fetch(item: tuple[Content, str]) -> None:
+            content, name = item
+            path = os.path.join(folder, name)
+            if goes_on and os.path.isfile(path):  # it was compared before it got this name
+                self._meter.add(content.size, is_kept=True)
+            else:
+                self._place(content, content.name, path)
+            self._meter.end_file()
+
+        failures = [*plan.failures]
+        failures += for_each_file(plan.files, fetch, meter=self._meter)
+        raise_failures(failures, len(plan.files) + len(plan.failures), hint=AGAIN_HINT)
+
+    # --- archives ------------------------------------------------------------------------------
+
+    def _unpack(self, remote_path: str, info: FileInfo, target: str) -> FileInfo:
+        from openpaisdk.storage.transfer.archive import unpack
+
+        self._begin(info["size_bytes"], 1)
+        with self._storage.open(remote_path) as source:
+            unpack(source, target, overwrite=self._overwrite, meter=self._meter, name=remote_path)
+        self._meter.end_file()
+        return {**info, "name": target, "type": "directory", "size_bytes": 0}
+
+
+def _kept(file: Any, size: int) -> int:
+    """Return how much of a file is there from an earlier try."""
+    kept = os.fstat(file.fileno()).st_size
+    if kept > size:
+        file.truncate(0)
+        return 0
+    return kept
+
+
+def _write_all(target: Any, view: memoryview) -> None:
+    while view:
+        written = target.write(view)
+        view = view[len(view) if written is None else written :]
+
+
+def _rename(aside: str, path: str, *, overwrite: bool) -> None:
+    if not overwrite:
+        try:
+            os.link(aside, path)  # unlike a rename this never replaces what came meanwhile
+        except FileExistsError:
+            raise StorageExistsError(f"{path!r} is there already", hint="--overwrite replaces it") from None
+        except OSError:
+            if os.path.lexists(path):
+                raise StorageExistsError(f"{path!r} is there already") from None
+        else:
+            os.unlink(aside)
+            return
+    os.replace(aside, path)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _check_folder(path: str) -> None:
+    if os.path.islink(path):
+        raise StorageExistsError(f"{path!r} is a link", hint="download to another folder")
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise StorageNotFolderError(f"{path!r} is a file, a folder was expected")
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as exc:
+        raise local_error(exc, path) from exc
+
+
+def local_error(exc: OSError, path: str) -> StorageError:
+    """Return the error for a failed system call on a file of this machine."""
+    if isinstance(exc, StorageError):
+        return exc
+    reason = exc.strerror or str(exc)
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFullError(f"no room for {path!r}: {reason.lower()}")
+    if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoragePermissionError(f"cannot write {path!r}: {reason.lower()}")
+    if exc.errno == errno.ENOTDIR:
+        return StorageNotFolderError(f"cannot write {path!r}: a part of this path is a file")
+    if exc.errno == errno.ENOENT:
+        return StorageNotFoundError(f"cannot write {path!r}: its folder is gone")
+    return StorageError(f"cannot write {path!r}: {reason.lower()}")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Real Hadoop on loopback for tests and benchmarks: jars from Maven Central, processes of our own."""
