@@ -33,6 +33,7 @@ setup(
         "local": LOCAL,
         # CRC32C and zstd in C: checksums of transfers without reading back, compressed archives
         "fast": FAST,
+        # Not among the packages of the tests: it is compiled, against libkrb5 (make .venv/.kerberos).
         "kerberos": ["hdfs[kerberos]>=2.7"],
         "fsspec": ["fsspec>=2023.1"],
         "s3": ["fsspec>=2023.1", "s3fs>=2023.1"],
@@ -43,7 +44,6 @@ setup(
         "test": [
             *LOCAL,
             *FAST,
-            "hdfs[kerberos]",
             "jsonschema>=4.17",
             "pytest>=8",
             "build",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """File names, variable names, defaults and limits; imports nothing."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 # --- files of the user -------------------------------------------------------------------------
 HOME_VARIABLE = "OPENPAI_HOME"
