@@ -344,7 +344,7 @@ class Lifecycle:
         running.log.finish()
         excess = self._executor.excess(pod_uid)
         if excess is not None and running.ended_by is None:
-            running.ended_by = memory_outcome(code, excess)
+            running.ended_by = memory_outcome(excess)
             note(running.files, f"[ERROR] OOMKilled: {excess_message(excess)}")
             self.event(running.live, "Warning", "OOMKilled", excess_message(excess), running.record)
         names = running.live.output_names

@@ -31,8 +31,11 @@ def ended_outcome(exit_code: int) -> Outcome:
     return Outcome(exit_code=exit_code, diagnostics=diagnostics)
 
 
-def memory_outcome(user_code: int | None, excess: Excess) -> Outcome:
-    """Return the outcome of a task that was ended because it held more memory than it asked for."""
+def memory_outcome(excess: Excess) -> Outcome:
+    """Return the outcome of a task that was ended because it held more memory than it asked for.
+
+    Its command was ended from outside, so it has no exit code of its own.
+    """
     return Outcome(
         exit_code=MEMORY_CODE,
         diagnostics=(
@@ -43,7 +46,6 @@ def memory_outcome(user_code: int | None, excess: Excess) -> Outcome:
             f"    message: {json.dumps(excess_message(excess))}\n"
             f"    code: {_KILLED_CODE}\n"
         ),
-        user_exit_code=user_code,
     )
 
 
