@@ -104,7 +104,7 @@ def test_all_of_a_task_is_killed_not_the_largest_process_only(home: LocalHome, t
                 limited(
                     bystander,
                     "sleep 0.1",
-                    f"python3 -c '{TAKES_200_MB}; input()' || :",
+                    f"python3 -c '{TAKES_200_MB}; import time; time.sleep(3600)' || :",  # held till it is seen
                     "echo on; sleep 3600",
                 ),
             )
