@@ -70,8 +70,10 @@ def test_a_job_retry_runs_all_again_with_new_ports(home: LocalHome) -> None:
             command = 'if [ "$FC_FRAMEWORK_ATTEMPT_ID" = 0 ]; then exit 7; fi'
             await scheduler.submit(USER, job("j", command, jobRetryCount=2))
             record = await end_of(scheduler, "j")
-            assert (record.state, record.retries, record.counted_retries) == (JobState.SUCCEEDED, 1, 1)
-            first, second = scheduler.tasks(record, 0)[0], scheduler.tasks(record, 1)[0]
+            assert (record.state, record.counted_retries) == (JobState.SUCCEEDED, 1)
+            attempts = [scheduler.tasks(record, number)[0] for number in range(record.retries + 1)]
+            # Ports are computed, not reserved: one may be in use, and the attempt is tried again uncounted.
+            first, second = (task for task in attempts if task.outcome and task.outcome.exit_code != 253)
             assert first.outcome is not None
             assert first.outcome.user_exit_code == 7
             assert first.ports != second.ports

@@ -14,7 +14,7 @@ import time
 from openpaisdk.errors import StorageError, StorageExistsError, StorageUnavailableError
 from openpaisdk.http.connection import TransportError
 from openpaisdk.http.urls import quote, split_url, without_secrets
-from openpaisdk.storage.hdfs.errors import StandbyError, storage_error
+from openpaisdk.storage.hdfs.errors import BeingWrittenError, StandbyError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,25 @@ _DEAD = ("refused", "connect-timeout", "dns")
 _DEAD_S = 60.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SAFE_IN_PATH = b"/"
+
+
+class NodesInUse:
+    """Which data nodes files are being sent to at the same time; it may be asked by several threads."""
+
+    def __init__(self) -> None:
+        self._of_paths: dict[str, str] = {}
+
+    def others(self, path: str) -> set[str]:
+        """Return the nodes to which other files go."""
+        return {node for other, node in list(self._of_paths.items()) if other != path}
+
+    def use(self, path: str, node: str) -> None:
+        """Note where a file goes."""
+        self._of_paths[path] = node
+
+    def release(self, path: str) -> None:
+        """Note that a file has arrived, or does not go anywhere any more."""
+        self._of_paths.pop(path, None)
 
 
 class WebHdfs:
@@ -151,6 +170,7 @@ class WebHdfs:
         *,
         only_once: bool = False,
         is_small: bool = False,
+        nodes: NodesInUse | None = None,
         **options: object,
     ) -> None:
         """Store a file in place of what may be there.
@@ -163,23 +183,36 @@ class WebHdfs:
             make_body: Called for each try.
             only_once: Whether there can be but one.
             is_small: Whether any data node will do.
+            nodes: Data nodes that are better not used while others are to be had; the one that is used is
+                added.
             options: Parameters.
         """
         all_options = {"overwrite": "false", **options}
+        was_sent = False
+
+        def delete(base: str) -> None:
+            self._answer("DELETE", path, self._url(base, "DELETE", path, {}))
 
         def create(base: str, left_out: list[str]) -> None:
-            place = self._locate("CREATE", path, base, all_options, left_out, is_small=is_small)
+            nonlocal was_sent
+            if was_sent:  # a data node takes the whole body before it says that a dead one holds the file
+                delete(base)
+            avoided = [*left_out, *nodes.others(path)] if nodes else left_out
+            place = self._locate("CREATE", path, base, all_options, avoided, is_small=is_small)
             if isinstance(place, str):
+                if nodes:
+                    nodes.use(path, split_url(place).authority)
+                was_sent = not only_once
                 place = self._data("PUT", path, place, make_body(), left_out)
             place.read()
 
         def attempt(base: str, left_out: list[str]) -> None:
             try:
                 create(base, left_out)
-            except StorageExistsError:
+            except (StorageExistsError, BeingWrittenError):
                 if only_once:
                     raise
-                self._answer("DELETE", path, self._url(base, "DELETE", path, {}))
+                delete(base)
                 raise StorageUnavailableError(f"{path!r} was there already, and is written anew") from None
 
         self._persist(attempt, None, tries=1 if only_once else None)

@@ -24,9 +24,16 @@ if TYPE_CHECKING:
 
 _FULL = ("NSQuotaExceededException", "DSQuotaExceededException", "QuotaByStorageTypeExceededException")
 _NOT_ALLOWED = ("AccessControlException", "SecurityException", "InvalidToken", "AuthorizationException")
-_BUSY = ("RetriableException", "AlreadyBeingCreatedException", "RecoveryInProgressException", "LeaseExpired")
+_BUSY = ("RetriableException", "LeaseExpired")
+_BEING_WRITTEN = ("AlreadyBeingCreatedException", "RecoveryInProgressException")
 _GATEWAY_STATUSES = (429, 502, 503, 504)
 _MESSAGE_LIMIT = 500
+
+
+class BeingWrittenError(StorageUnavailableError):
+    """A writer holds the file, or one that died held it: HDFS lets go of it after a minute, or when it is
+    deleted.
+    """
 
 
 class StandbyError(StorageUnavailableError):
@@ -59,6 +66,8 @@ def storage_error(status: int, body: bytes, path: str) -> StorageError:
             return error
     if status == 401:
         return StoragePermissionError(f"the storage wants to know who asks for {path!r}", hint=_LOGIN_HINT)
+    if any(word in name for word in _BEING_WRITTEN):
+        return BeingWrittenError(f"{path!r}: the storage is busy: {message or status}")
     if status in _GATEWAY_STATUSES or any(word in name for word in _BUSY):
         return StorageUnavailableError(f"{path!r}: the storage is busy: {message or status}")
     if "could only be written to 0 of" in message or "BlockMissing" in name or "ConnectException" in name:

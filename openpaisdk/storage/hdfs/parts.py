@@ -6,7 +6,8 @@ of the file's own name, size and time. So at most one block is sent twice, and t
 the checksum, that it would have if it had been sent in one piece.
 
 HDFS takes its time to say that a part has arrived (a name node is asked again after 400 ms), so the next one
-is on its way meanwhile; never are two sent at a time.
+is on its way meanwhile; never are two sent at a time. It goes to another data node if it can be: one that
+dies then takes one block with it, not all that wait for an answer.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import threading
 
 from openpaisdk.errors import StorageError, StorageNotFoundError
+from openpaisdk.storage.hdfs.client import NodesInUse
 from openpaisdk.storage.paths import base_name, join, parent
 
 TYPE_CHECKING = False
@@ -75,6 +77,7 @@ class _Sending:
     def __init__(self, client: WebHdfs, block: int) -> None:
         self._client = client
         self._block = block
+        self._nodes = NodesInUse()
         self._places = threading.Semaphore(_UNANSWERED)
         self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
@@ -88,10 +91,11 @@ class _Sending:
 
         def work() -> None:
             try:
-                self._client.write(path, part.restart, blocksize=self._block)
+                self._client.write(path, part.restart, nodes=self._nodes, blocksize=self._block)
             except BaseException as exc:
                 self._failures.append(exc)
             finally:
+                self._nodes.release(path)
                 part.close()
                 is_through.set()
                 self._places.release()
