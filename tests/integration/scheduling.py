@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from openpaisdk.local.home import LocalHome
+from openpaisdk.local.jobs.executors.groups import GroupRoot
 from openpaisdk.local.jobs.executors.process import ProcessExecutor
 from openpaisdk.local.jobs.scheduler import Scheduler
 from openpaisdk.local.jobs.store import JobStore
@@ -78,3 +79,23 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(scenario())  # type: ignore[arg-type]
+
+
+def stdout_of(scheduler: Scheduler, name: str) -> str:
+    """Return what the first task of a job has printed, nothing before there is one."""
+    record = scheduler.job(USER, name)
+    if record is None or not scheduler.tasks(record, 0):
+        return ""
+    log = scheduler.log(scheduler.tasks(record, 0)[0])
+    return log.read("stdout", 0, 1000).decode() if log else ""
+
+
+def can_make_groups(home: LocalHome) -> bool:
+    """Return whether control groups can be made on this machine."""
+    root = GroupRoot(home.folder, home.groups_file)
+    group = root.make("probe", 1 << 30)
+    if group is None:
+        return False
+    group.remove()
+    root.close()
+    return True

@@ -17,8 +17,18 @@ from openpaisdk.local.jobs.scheduler import Scheduler
 from openpaisdk.local.records import JobRecord, JobState
 from openpaisdk.spec.exit_codes import exit_spec
 from openpaisdk.spec.model import JobSpec
-from tests.integration.test_scheduler import USER, cluster, end_of, job, log_of, role, run, until
-from tests.integration.test_scheduler import _stdout as stdout_of
+from tests.integration.scheduling import (
+    USER,
+    can_make_groups,
+    cluster,
+    end_of,
+    job,
+    log_of,
+    role,
+    run,
+    stdout_of,
+    until,
+)
 
 pytestmark = [
     pytest.mark.integration,
@@ -29,13 +39,6 @@ TAKES_200_MB = "x = bytearray(200 << 20)"
 HOLDS_200_MB = TAKES_200_MB + "; import time; time.sleep(3600)"
 """Until somebody looks: who looks from time to time does not see what is given back at once."""
 LIMIT_MB = 64
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> LocalHome:
-    home = LocalHome(str(tmp_path / "local"))
-    home.make()
-    return home
 
 
 @pytest.fixture(params=["groups", "looking"], autouse=True)
@@ -188,16 +191,6 @@ def test_no_control_group_is_left(home: LocalHome) -> None:
 
 def own_groups(home: LocalHome) -> list[str]:
     return [group.name for group in GroupRoot(home.folder, home.groups_file).left()]
-
-
-def can_make_groups(home: LocalHome) -> bool:
-    root = GroupRoot(home.folder, home.groups_file)
-    group = root.make("probe", 1 << 30)
-    if group is None:
-        return False
-    group.remove()
-    root.close()
-    return True
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU is everybody's")

@@ -12,10 +12,10 @@ import pytest
 
 from openpaisdk.errors import JobExistsError
 from openpaisdk.local.home import LocalHome
-from openpaisdk.local.jobs.scheduler import Scheduler, TooLargeError
+from openpaisdk.local.jobs.scheduler import TooLargeError
 from openpaisdk.local.jobs.watch import PORTABLE_VARIABLE
 from openpaisdk.local.records import JobState
-from tests.integration.scheduling import USER, cluster, end_of, job, log_of, role, run, until
+from tests.integration.scheduling import USER, cluster, end_of, job, log_of, role, run, stdout_of, until
 
 pytestmark = pytest.mark.integration
 
@@ -141,8 +141,8 @@ def test_stop_ends_every_process_also_those_in_a_session_of_their_own(home: Loca
             await scheduler.submit(USER, job("j", "setsid sleep 3600 & echo $!", "sleep 3600"))
             record = scheduler.job(USER, "j")
             assert record is not None
-            await until(lambda: _stdout(scheduler, "j").endswith("\n"))
-            stray = int(_stdout(scheduler, "j"))
+            await until(lambda: stdout_of(scheduler, "j").endswith("\n"))
+            stray = int(stdout_of(scheduler, "j"))
             scheduler.stop(record)
             record = await end_of(scheduler, "j")
             assert record.outcome is not None
@@ -154,14 +154,6 @@ def test_stop_ends_every_process_also_those_in_a_session_of_their_own(home: Loca
                     os.kill(stray, signal.SIGKILL)
 
     run(scenario)
-
-
-def _stdout(scheduler: Scheduler, name: str) -> str:
-    record = scheduler.job(USER, name)
-    if record is None or not scheduler.tasks(record, 0):
-        return ""
-    log = scheduler.log(scheduler.tasks(record, 0)[0])
-    return log.read("stdout", 0, 1000).decode() if log else ""
 
 
 def test_a_background_child_that_holds_the_output_keeps_the_task_running(home: LocalHome) -> None:
@@ -315,7 +307,7 @@ def test_running_tasks_are_taken_up_by_the_next_server(home: LocalHome, tmp_path
     async def first() -> None:
         async with cluster(home, mode="leave") as scheduler:
             await scheduler.submit(USER, job("j", command))
-            await until(lambda: _stdout(scheduler, "j") == "begin\n")
+            await until(lambda: stdout_of(scheduler, "j") == "begin\n")
 
     async def second() -> None:
         async with cluster(home) as scheduler:
@@ -339,7 +331,7 @@ def test_an_end_that_no_server_saw_is_told_right_by_the_next(home: LocalHome, tm
     async def first() -> None:
         async with cluster(home, mode="leave") as scheduler:
             await scheduler.submit(USER, job("j", command))
-            await until(lambda: _stdout(scheduler, "j") == "begin\n")
+            await until(lambda: stdout_of(scheduler, "j") == "begin\n")
 
     async def second() -> None:
         await until(lambda: any(Path(home.tasks).glob("*/exit")))
@@ -360,7 +352,7 @@ def test_a_job_whose_processes_are_gone_is_tried_again(home: LocalHome, tmp_path
     async def first() -> None:
         async with cluster(home, mode="leave") as scheduler:
             await scheduler.submit(USER, job("j", command))
-            await until(lambda: _stdout(scheduler, "j") == "0\n")
+            await until(lambda: stdout_of(scheduler, "j") == "0\n")
             pid = scheduler.tasks(scheduler.job(USER, "j"), 0)[0].pid  # type: ignore[arg-type]
             assert pid is not None
             pids.append(pid)
@@ -394,7 +386,7 @@ def test_closing_with_kill_stops_running_jobs_and_keeps_waiting_ones(home: Local
         async with cluster(home, mode="kill", cpu=1) as scheduler:
             await scheduler.submit(USER, job("running", "echo begin; sleep 3600", jobRetryCount=5))
             await scheduler.submit(USER, job("waiting", "true"))
-            await until(lambda: _stdout(scheduler, "running") == "begin\n")
+            await until(lambda: stdout_of(scheduler, "running") == "begin\n")
 
     async def second() -> None:
         async with cluster(home) as scheduler:

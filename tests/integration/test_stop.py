@@ -17,8 +17,17 @@ from openpaisdk.local.jobs.executors.groups import CGROUP_VARIABLE
 from openpaisdk.local.jobs.executors.processes import is_alive
 from openpaisdk.local.jobs.scheduler import Scheduler
 from openpaisdk.local.records import JobState
-from tests.integration.test_scheduler import USER, cluster, end_of, job, role, run, until
-from tests.integration.test_scheduler import _stdout as stdout_of
+from tests.integration.scheduling import (
+    USER,
+    can_make_groups,
+    cluster,
+    end_of,
+    job,
+    role,
+    run,
+    stdout_of,
+    until,
+)
 
 pytestmark = [
     pytest.mark.integration,
@@ -48,13 +57,6 @@ ESCAPES = {
 }
 WRITES = {"a tree": 2}
 KEEPS_OUTPUT_OPEN = "another session"
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> LocalHome:
-    home = LocalHome(str(tmp_path / "local"))
-    home.make()
-    return home
 
 
 @pytest.fixture(params=["groups", "marks"], autouse=True)
@@ -257,13 +259,3 @@ def test_a_task_cannot_fill_the_machine_with_processes(
 def needs_groups(request: pytest.FixtureRequest, means: None, home: LocalHome) -> None:
     if not can_make_groups(home):
         pytest.skip("no control groups here")
-
-
-def can_make_groups(home: LocalHome) -> bool:
-    root = groups.GroupRoot(home.folder, home.groups_file)
-    group = root.make("probe", 1 << 30)
-    if group is None:
-        return False
-    group.remove()
-    root.close()
-    return True

@@ -14,18 +14,10 @@ from openpaisdk.local.jobs import lifecycle
 from openpaisdk.local.jobs.scheduler import Scheduler
 from openpaisdk.local.records import JobRecord, JobState, TaskRecord
 from openpaisdk.spec.ports import task_ports
-from tests.integration.test_scheduler import USER, cluster, end_of, job, log_of, role, run, until
-from tests.integration.test_scheduler import _stdout as stdout_of
+from tests.integration.scheduling import USER, cluster, end_of, job, log_of, role, run, stdout_of, until
 
 pytestmark = pytest.mark.integration
 PORTS = {"ssh": 1, "http": 1}
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> LocalHome:
-    home = LocalHome(str(tmp_path / "local"))
-    home.make()
-    return home
 
 
 def attempts(scheduler: Scheduler, record: JobRecord) -> list[list[TaskRecord]]:
