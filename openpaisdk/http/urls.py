@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 _SECRET_WORDS = ("token", "delegation", "sig", "code", "password")
 
 
@@ -47,8 +47,8 @@ def split_url(text: str) -> Url:
     if not separator:
         scheme, rest = "http", text.strip()
     scheme = scheme.lower()
-    cut = min((at for at in (rest.find("/"), rest.find("?"), rest.find("#")) if at >= 0), default=len(rest))
-    authority, path = rest[:cut], rest[cut:].partition("#")[0]
+    authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
+    path = rest[len(authority) :].partition("#")[0]
     if "@" in authority:
         raise ConfigError("an address must not hold user or password", hint="give them as user and passwd")
     host, port = _split_authority(authority, text)
@@ -76,10 +76,10 @@ def _split_authority(authority: str, text: str) -> tuple[str, int | None]:
 
 def quote(text: str, safe: bytes = b"") -> str:
     """Percent-encode ``text`` for one part of a path or query; ``safe`` bytes stay."""
-    data = text.encode()
-    if _UNRESERVED.issuperset(data):
+    data, kept = text.encode(), _UNRESERVED + safe
+    if not data.translate(None, kept):
         return text
-    return "".join(chr(byte) if byte in _UNRESERVED or byte in safe else f"%{byte:02X}" for byte in data)
+    return "".join(chr(byte) if byte in kept else f"%{byte:02X}" for byte in data)
 
 
 def encode_query(pairs: Iterable[tuple[str, object]]) -> str:

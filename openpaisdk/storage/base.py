@@ -15,6 +15,7 @@ from openpaisdk.storage.paths import base_name, checked, has_wildcards, join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import io
     import os
     from collections.abc import Callable, Iterator
     from typing import IO, Any, Protocol, TypedDict
@@ -128,8 +129,8 @@ class Storage(ABC):
 
     # --- what it may do better -----------------------------------------------------------------
 
-    def _open_sized(self, remote_path: str, offset: int, size: int) -> IO[bytes]:
-        """Open a file whose size is known from a listing."""
+    def _open_sized(self, remote_path: str, offset: int, size: int) -> IO[bytes] | io.RawIOBase:
+        """Open a file whose size is known from a listing; it need not be buffered."""
         return self.open(remote_path, offset)
 
     def _send(self, remote_path: str, source: Piece) -> None:

@@ -13,7 +13,7 @@ import time
 
 from openpaisdk.errors import StorageError, StorageExistsError, StorageUnavailableError
 from openpaisdk.http.connection import TransportError
-from openpaisdk.http.urls import quote, split_url, without_secrets
+from openpaisdk.http.urls import quote, split_url
 from openpaisdk.storage.hdfs.errors import BeingWrittenError, StandbyError, storage_error
 
 TYPE_CHECKING = False
@@ -63,7 +63,8 @@ class WebHdfs:
         bases: Where the interface of each name node begins.
         sender: What sends requests.
         credentials: Parameters of every request that say who asks.
-        report: Called with a line for each request, without secrets.
+        report: Called after each request with its method, its address, which may hold secrets, and what came
+            of it: a status, or an error.
         rewrite: Returns the ``host:port`` to reach a data node at, for the one that the name node names.
         sleep: Waits for so many seconds, for tests.
     """
@@ -75,7 +76,7 @@ class WebHdfs:
         *,
         credentials: Iterable[tuple[str, str]] = (),
         rewrite: Callable[[str], str] | None = None,
-        report: Callable[[str], object] = lambda _: None,
+        report: Callable[[str, str, object], object] = lambda *_: None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.bases = list(bases)
@@ -103,9 +104,9 @@ class WebHdfs:
         try:
             reply = self.sender.send(method, url, body)
         except TransportError as exc:
-            self._report(f"{method} {without_secrets(url)}: {exc}")
+            self._report(method, url, exc)
             raise
-        self._report(f"{method} {without_secrets(url)}: {reply.status}")
+        self._report(method, url, reply.status)
         return reply
 
     # --- metadata ------------------------------------------------------------------------------

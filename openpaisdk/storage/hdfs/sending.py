@@ -127,7 +127,7 @@ def _head(method: str, url: Url, body: Body | None) -> bytes:
         size = body_length(body)
         lines += _CONTENT_TYPE
         lines += "Transfer-Encoding: chunked\r\n" if size is None else f"Content-Length: {size}\r\n"
-    if any(mark in url.path for mark in "\r\n "):
+    if " " in url.path or "\n" in url.path or "\r" in url.path:
         raise TransportError("reset", "a blank or line break in an address", sent=False)
     return f"{lines}\r\n".encode("latin-1")
 

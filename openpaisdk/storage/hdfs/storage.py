@@ -18,7 +18,7 @@ from openpaisdk.errors import (
     StorageUnavailableError,
 )
 from openpaisdk.http.connection import TransportError
-from openpaisdk.http.urls import is_loopback, split_url
+from openpaisdk.http.urls import is_loopback, split_url, without_secrets
 from openpaisdk.storage.base import PIECE_BYTES, Storage
 from openpaisdk.storage.hdfs.addresses import web_addresses
 from openpaisdk.storage.hdfs.client import WebHdfs
@@ -96,20 +96,19 @@ class HdfsStorage(Storage):
             sender = SessionSender(session, timeout)
         rewrite = _make_rewrite(data_nodes) if data_nodes else None
         self._client = WebHdfs(bases, sender, credentials=credentials, rewrite=rewrite, report=self._report)
+        self._uri = _uri(bases)
         self._server_defaults: dict[str, Any] | None = None
 
-    def _report(self, line: str) -> None:
+    def _report(self, method: str, url: str, outcome: object) -> None:
         if self.trace is not None:
-            self.trace(line)
+            self.trace(f"{method} {without_secrets(url)}: {outcome}")
 
     def __repr__(self) -> str:
         return f"<HdfsStorage {self._client.address}>"
 
     @property
     def uri(self) -> str:
-        url = split_url(self._client.bases[0])
-        hosts = ",".join(split_url(base).authority for base in self._client.bases)
-        return f"{'swebhdfs' if url.scheme == 'https' else 'webhdfs'}://{hosts}"
+        return self._uri
 
     # --- look ----------------------------------------------------------------------------------
 
@@ -127,13 +126,10 @@ class HdfsStorage(Storage):
         info = self.status(path)
         if info["type"] == "directory":
             raise StorageIsFolderError(f"{remote_path!r} is a folder, a file was expected")
-        return self._open_sized(path, offset, info["size_bytes"])
+        return io.BufferedReader(self._open_sized(path, offset, info["size_bytes"]), PIECE_BYTES // 16)
 
-    def _open_sized(self, remote_path: str, offset: int, size: int) -> IO[bytes]:
-        if offset >= size:
-            return io.BytesIO()  # HDFS refuses to read from a file's end on
-        reader = _Reader(self._client, remote_path, offset, is_small=size <= _SMALL_BYTES)
-        return io.BufferedReader(reader, PIECE_BYTES // 16)
+    def _open_sized(self, remote_path: str, offset: int, size: int) -> io.RawIOBase:
+        return _Reader(self._client, remote_path, offset, size)
 
     def _summary(self, remote_path: str) -> tuple[int, int, int]:
         found = self._client.ask("GETCONTENTSUMMARY", checked(remote_path))["ContentSummary"]
@@ -245,12 +241,15 @@ class HdfsStorage(Storage):
 class _Reader(io.RawIOBase):
     """A file from an offset on; where the stream breaks off it goes on at that place, from another node."""
 
-    def __init__(self, client: WebHdfs, path: str, offset: int, *, is_small: bool) -> None:
+    def __init__(self, client: WebHdfs, path: str, offset: int, size: int) -> None:
         self._client = client
         self._path = path
         self._position = offset
-        self._reply: Reply | None = client.read(path, offset, is_small=is_small)
+        self._size = size
+        self._reply: Reply | None = None
         self._broken = 0
+        if offset < size:
+            self._reply = client.read(path, offset, is_small=size <= _SMALL_BYTES)
 
     def readable(self) -> bool:
         return True
@@ -263,6 +262,8 @@ class _Reader(io.RawIOBase):
         while True:
             try:
                 if self._reply is None:
+                    if self._position >= self._size:
+                        return 0  # HDFS refuses to read from a file's end on
                     self._reply = self._client.read(self._path, self._position)
                 size = self._reply.read_into(view)
             except TransportError as exc:
@@ -289,6 +290,13 @@ class _Reader(io.RawIOBase):
 
 _BREAKS_LIMIT = 5
 """So often in a row a stream may break off without a byte in between."""
+
+
+def _uri(bases: list[str]) -> str:
+    """Return the address of a storage with these name nodes."""
+    urls = [split_url(base) for base in bases]
+    scheme = "swebhdfs" if urls[0].scheme == "https" else "webhdfs"
+    return f"{scheme}://{','.join(url.authority for url in urls)}"
 
 
 def _is_plain(base: str) -> bool:

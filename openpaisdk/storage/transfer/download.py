@@ -18,17 +18,17 @@ from openpaisdk.errors import (
     StoragePermissionError,
 )
 from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, join, safe_name
-from openpaisdk.storage.transfer.content import fingerprint, remote_content
+from openpaisdk.storage.transfer.content import fingerprint, local_content, remote_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
 from openpaisdk.storage.transfer.plan import Plan, remote_plan
 from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer
-from openpaisdk.storage.transfer.verify import LENGTH_NOTE, mismatch
+from openpaisdk.storage.transfer.verify import LENGTH_NOTE, READ_BACK_NOTE, has_same_bytes, mismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any
+    from typing import Any
 
-    from openpaisdk.storage.base import FileInfo, Local
+    from openpaisdk.storage.base import Checksum, FileInfo, Local
     from openpaisdk.storage.transfer.content import Content
 
 _PIECE_BYTES = 1 << 20
@@ -46,7 +46,7 @@ class Download(Transfer):
             self._require_file(remote_path, info)
             content = remote_content(self._storage, remote_path, info)
             self._begin(content.size, 1)
-            self._receive(content, remote_path, local_path, 0)
+            self._receive(content, remote_path, local_path)
             self._meter.end_file()
             return info
         target = os.fspath(local_path)
@@ -80,15 +80,15 @@ class Download(Transfer):
         if os.path.lexists(path) and not self._overwrite:
             raise StorageExistsError(f"{path!r} is there already", hint="--overwrite replaces it")
 
-    def _place(self, content: Content, remote_path: str, path: str) -> None:
-        """Fetch a file aside and give it its name."""
+    def _place(self, content: Content, remote_path: str, path: str, *, is_private: bool = False) -> None:
+        """Fetch a file aside and give it its name; in a private folder nobody else can have taken that."""
         aside = os.path.join(
             os.path.dirname(path), ASIDE_PREFIX + fingerprint(os.path.basename(path), content.identity)
         )
         try:
             with open(aside, "ab", buffering=0) as file:
-                self._receive(content, remote_path, file, _kept(file, content.size))
-            _rename(aside, path, overwrite=self._overwrite)
+                self._receive(content, remote_path, file, aside, _kept(file, content.size))
+            _rename(aside, path, overwrite=self._overwrite or is_private)
         except OpenPaiError as exc:
             if isinstance(exc, StorageExistsError):
                 _remove(aside)
@@ -98,14 +98,14 @@ class Download(Transfer):
                 _remove(aside)  # a full disk helps nobody
             raise local_error(exc, path) from exc
 
-    def _receive(self, content: Content, remote_path: str, target: IO[bytes] | Any, kept: int) -> None:
-        """Write a content behind what is there of it, and compare length and checksum."""
+    def _receive(
+        self, content: Content, remote_path: str, target: Any, aside: str | None = None, kept: int = 0
+    ) -> None:
+        """Write a content to a stream, or behind what is there of it aside, and compare it."""
         found = self._storage._checksum(remote_path) if self._verify and content.size else None
         digest = found.make_digest() if found is not None else None
-        if digest is None and self._verify and content.size and self._storage.has_checksums:
-            self._note(LENGTH_NOTE)
         view = memoryview(bytearray(min(_PIECE_BYTES, content.size + 1)))
-        self._take_up(target, kept, digest, view)
+        self._take_up(aside, kept, digest, view)
         size = kept
         with content.open_at(kept) as source:
             while count := source.readinto(view):  # type: ignore[union-attr]
@@ -114,20 +114,32 @@ class Download(Transfer):
                     digest.update(view[:count])
                 size += count
                 self._meter.add(count)
-        is_same = size == content.size and (digest is None or digest.matches(found) is not False)
-        if not is_same:
+        if size != content.size or not self._is_same(remote_path, found, digest, aside):
             if hasattr(target, "truncate") and target.seekable():
                 target.truncate(0)  # the next try starts afresh
             raise mismatch(remote_path)
 
-    def _take_up(self, target: Any, kept: int, digest: Any, view: memoryview) -> None:
+    def _is_same(self, remote_path: str, found: Checksum | None, digest: Any, aside: str | None) -> bool:
+        """Tell whether what was fetched is what the storage has, by its checksum where it has one."""
+        if found is None:
+            return True  # there is nothing but the length
+        is_same: bool | None = digest.matches(found) if digest is not None else None
+        if is_same is not None:
+            return is_same
+        if aside is None:
+            self._note(LENGTH_NOTE)
+            return True
+        self._note(READ_BACK_NOTE)
+        return has_same_bytes(self._storage, remote_path, local_content(aside))
+
+    def _take_up(self, aside: str | None, kept: int, digest: Any, view: memoryview) -> None:
         """Count what an earlier try has fetched, and let the digest see it."""
-        if not kept:
+        if not kept or aside is None:
             return
         self._meter.add(kept, is_kept=True)
         if digest is None:
             return
-        with open(target.name, "rb", buffering=0) as file:
+        with open(aside, "rb", buffering=0) as file:
             while count := file.readinto(view):
                 digest.update(view[:count])
 
@@ -193,7 +205,7 @@ class Download(Transfer):
             if goes_on and os.path.isfile(path):  # it was compared before it got this name
                 self._meter.add(content.size, is_kept=True)
             else:
-                self._place(content, content.name, path)
+                self._place(content, content.name, path, is_private=goes_on)
             self._meter.end_file()
 
         failures = [*plan.failures]

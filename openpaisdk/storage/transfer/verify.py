@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 1 << 20
 READ_BACK_NOTE = (
-    "uploads are compared by reading them back; pip install 'openpaisdk[fast]' compares checksums instead"
+    "files are compared by reading them once more; pip install 'openpaisdk[fast]' compares checksums"
 )
 LENGTH_NOTE = (
-    "downloads are compared by length only; pip install 'openpaisdk[fast]' compares checksums as well"
+    "a stream is compared by its length only; pip install 'openpaisdk[fast]' compares checksums as well"
 )
 
 
@@ -41,12 +41,13 @@ def check_stored(
     if is_same is None:
         if digest is None and storage.has_checksums:
             note(READ_BACK_NOTE)
-        is_same = _has_same_bytes(storage, path, content)
+        is_same = has_same_bytes(storage, path, content)
     if not is_same:
         raise mismatch(content.name)
 
 
-def _has_same_bytes(storage: Storage, path: str, content: Content) -> bool:
+def has_same_bytes(storage: Storage, path: str, content: Content) -> bool:
+    """Tell whether the file at ``path`` of the storage is the content, by reading both."""
     ours, theirs = memoryview(bytearray(_PIECE_BYTES)), memoryview(bytearray(_PIECE_BYTES))
     with content.open_at(0) as local, storage.open(path) as remote:
         while True:
