@@ -133,6 +133,13 @@ class Storage(ABC):
         """Open a file whose size is known from a listing; it need not be buffered."""
         return self.open(remote_path, offset)
 
+    reads_in_parallel = False
+    """Whether several streams of one file are faster than one."""
+
+    def _open_range(self, remote_path: str, start: int, end: int) -> IO[bytes] | io.RawIOBase:
+        """Open a file for reading from ``start`` on, at least up to ``end``."""
+        return self.open(remote_path, start)
+
     def _send(self, remote_path: str, source: Piece) -> None:
         """Store a local file at exactly this path; one that was broken off goes on where it was."""
         self._write(remote_path, source)

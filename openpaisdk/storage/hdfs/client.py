@@ -154,12 +154,17 @@ class WebHdfs:
 
         return self._persist(attempt, None)
 
-    def read(self, path: str, offset: int, *, is_small: bool = False) -> Reply:
-        """Return an answer whose body is the file from ``offset`` on."""
+    def read(self, path: str, offset: int, *, length: int | None = None, is_small: bool = False) -> Reply:
+        """Return an answer whose body is the file from ``offset`` on, to its end or ``length`` bytes of it.
+
+        ``is_small`` says that any data node will do; then all of the file is wanted.
+        """
+        options: dict[str, object] = {"offset": offset} if offset else {}
+        if length is not None:
+            options["length"] = length
 
         def attempt(base: str, left_out: list[str]) -> Reply:
-            options: dict[str, object] = {"offset": offset} if offset else {}
-            place = self._locate("OPEN", path, base, options, left_out, is_small=is_small and not offset)
+            place = self._locate("OPEN", path, base, options, left_out, is_small=is_small)
             return self._data("GET", path, place, None, left_out) if isinstance(place, str) else place
 
         return self._persist(attempt, None)

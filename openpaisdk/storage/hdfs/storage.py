@@ -60,6 +60,7 @@ class HdfsStorage(Storage):
     """
 
     has_checksums = True
+    reads_in_parallel = True
 
     def __init__(
         self,
@@ -130,6 +131,9 @@ class HdfsStorage(Storage):
 
     def _open_sized(self, remote_path: str, offset: int, size: int) -> io.RawIOBase:
         return _Reader(self._client, remote_path, offset, size)
+
+    def _open_range(self, remote_path: str, start: int, end: int) -> io.RawIOBase:
+        return _Reader(self._client, remote_path, start, end, is_part=True)
 
     def _summary(self, remote_path: str) -> tuple[int, int, int]:
         found = self._client.ask("GETCONTENTSUMMARY", checked(remote_path))["ContentSummary"]
@@ -241,15 +245,20 @@ class HdfsStorage(Storage):
 class _Reader(io.RawIOBase):
     """A file from an offset on; where the stream breaks off it goes on at that place, from another node."""
 
-    def __init__(self, client: WebHdfs, path: str, offset: int, size: int) -> None:
+    def __init__(self, client: WebHdfs, path: str, offset: int, end: int, *, is_part: bool = False) -> None:
         self._client = client
         self._path = path
         self._position = offset
-        self._size = size
-        self._reply: Reply | None = None
+        self._end = end
+        self._is_part = is_part
         self._broken = 0
-        if offset < size:
-            self._reply = client.read(path, offset, is_small=size <= _SMALL_BYTES)
+        self._reply: Reply | None = self._ask() if offset < end else None
+
+    def _ask(self) -> Reply:
+        if self._is_part:
+            return self._client.read(self._path, self._position, length=self._end - self._position)
+        is_small = self._position == 0 and self._end <= _SMALL_BYTES
+        return self._client.read(self._path, self._position, is_small=is_small)
 
     def readable(self) -> bool:
         return True
@@ -262,9 +271,9 @@ class _Reader(io.RawIOBase):
         while True:
             try:
                 if self._reply is None:
-                    if self._position >= self._size:
+                    if self._position >= self._end:
                         return 0  # HDFS refuses to read from a file's end on
-                    self._reply = self._client.read(self._path, self._position)
+                    self._reply = self._ask()
                 size = self._reply.read_into(view)
             except TransportError as exc:
                 if self._reply is not None:

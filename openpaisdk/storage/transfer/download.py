@@ -13,6 +13,7 @@ from openpaisdk.errors import (
     StorageExistsError,
     StorageFullError,
     StorageIsFolderError,
+    StorageMismatchError,
     StorageNotFolderError,
     StorageNotFoundError,
     StoragePermissionError,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from openpaisdk.storage.transfer.content import Content
 
 _PIECE_BYTES = 1 << 20
+_PARALLEL_BYTES = 128 << 20
+"""From this size on several streams are worth their requests."""
 
 
 class Download(Transfer):
@@ -86,8 +89,8 @@ class Download(Transfer):
             os.path.dirname(path), ASIDE_PREFIX + fingerprint(os.path.basename(path), content.identity)
         )
         try:
-            with open(aside, "ab", buffering=0) as file:
-                self._receive(content, remote_path, file, aside, _kept(file, content.size))
+            with open(aside, "wb", buffering=0, opener=_open_kept) as file:
+                self._receive(content, remote_path, file, aside)
             _rename(aside, path, overwrite=self._overwrite or is_private)
         except OpenPaiError as exc:
             if isinstance(exc, StorageExistsError):
@@ -98,26 +101,53 @@ class Download(Transfer):
                 _remove(aside)  # a full disk helps nobody
             raise local_error(exc, path) from exc
 
-    def _receive(
-        self, content: Content, remote_path: str, target: Any, aside: str | None = None, kept: int = 0
-    ) -> None:
-        """Write a content to a stream, or behind what is there of it aside, and compare it."""
+    def _receive(self, content: Content, remote_path: str, target: Any, aside: str | None = None) -> None:
+        """Write a content to a stream, or to what an earlier try has left of it aside, and compare it."""
         found = self._storage._checksum(remote_path) if self._verify and content.size else None
         digest = found.make_digest() if found is not None else None
+        try:
+            if aside is not None and self._storage.reads_in_parallel and content.size >= _PARALLEL_BYTES:
+                self._fetch_segments(content, remote_path, target, digest)
+            else:
+                self._fetch_stream(content, target, aside, digest)
+            if not self._is_same(remote_path, found, digest, aside):
+                raise mismatch(remote_path)
+        except StorageMismatchError:
+            if hasattr(target, "truncate") and target.seekable():
+                target.truncate(0)  # the next try starts afresh
+            raise
+
+    def _fetch_segments(self, content: Content, remote_path: str, file: Any, digest: Any) -> None:
+        from openpaisdk.storage.transfer.segments import fetch_segments, whole_bytes
+
+        kept = whole_bytes(_kept(file, content.size))
+        self._meter.add(kept, is_kept=True)
+        fetch_segments(
+            self._storage,
+            remote_path,
+            file,
+            start=kept,
+            size=content.size,
+            meter=self._meter,
+            digest=digest,
+        )
+
+    def _fetch_stream(self, content: Content, target: Any, aside: str | None, digest: Any) -> None:
         view = memoryview(bytearray(min(_PIECE_BYTES, content.size + 1)))
-        self._take_up(aside, kept, digest, view)
-        size = kept
-        with content.open_at(kept) as source:
+        size = 0
+        if aside is not None:
+            size = _kept(target, content.size)
+            self._take_up(aside, size, digest, view)
+            target.seek(size)
+        with content.open_at(size) as source:
             while count := source.readinto(view):  # type: ignore[union-attr]
                 _write_all(target, view[:count])
                 if digest is not None:
                     digest.update(view[:count])
                 size += count
                 self._meter.add(count)
-        if size != content.size or not self._is_same(remote_path, found, digest, aside):
-            if hasattr(target, "truncate") and target.seekable():
-                target.truncate(0)  # the next try starts afresh
-            raise mismatch(remote_path)
+        if size != content.size:
+            raise mismatch(content.name)
 
     def _is_same(self, remote_path: str, found: Checksum | None, digest: Any, aside: str | None) -> bool:
         """Tell whether what was fetched is what the storage has, by its checksum where it has one."""
@@ -132,9 +162,9 @@ class Download(Transfer):
         self._note(READ_BACK_NOTE)
         return has_same_bytes(self._storage, remote_path, local_content(aside))
 
-    def _take_up(self, aside: str | None, kept: int, digest: Any, view: memoryview) -> None:
+    def _take_up(self, aside: str, kept: int, digest: Any, view: memoryview) -> None:
         """Count what an earlier try has fetched, and let the digest see it."""
-        if not kept or aside is None:
+        if not kept:
             return
         self._meter.add(kept, is_kept=True)
         if digest is None:
@@ -222,6 +252,11 @@ class Download(Transfer):
             unpack(source, target, overwrite=self._overwrite, meter=self._meter, name=remote_path)
         self._meter.end_file()
         return {**info, "name": target, "type": "directory", "size_bytes": 0}
+
+
+def _open_kept(path: str, flags: int) -> int:
+    """Open a file for writing with what an earlier try has left in it."""
+    return os.open(path, flags & ~os.O_TRUNC, 0o666)
 
 
 def _kept(file: Any, size: int) -> int:
