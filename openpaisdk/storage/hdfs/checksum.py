@@ -10,7 +10,7 @@ import hashlib
 import struct
 import zlib
 from array import array
-from itertools import chain
+from itertools import starmap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class HadoopDigest:
         self._rest, self.size = other._rest, other.size
 
     def _add(self, chunks: memoryview) -> None:
-        crcs = array("I", map(self._crc, chain.from_iterable(self._chunks(chunks))))
+        crcs = array("I", starmap(self._crc, self._chunks(chunks)))
         crcs.byteswap()  # Hadoop writes the high byte first
         self._of_block.update(crcs)
         self._in_block += len(chunks)
