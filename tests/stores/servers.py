@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Servers of storages, each a process that ends with its ``with``."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openpaisdk.storage.base import Storage
+from openpaisdk.storage.registry import open_storage
+from tests.hadoop.process import free_ports, listens
+from tests.processes import until
+
+END_TIMEOUT_S = 30
+
+
+class StoreMissingError(Exception):
+    """A server or the package that speaks to it is not there; the text says which."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where a storage is, and what opens it."""
+
+    uri: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """As of a storage in ``clusters.json``."""
+
+    def open(self) -> Storage:
+        """Open it as a cluster's storage is."""
+        return open_storage(self.uri, options=dict(self.options))
+
+
+def need(*packages: str) -> None:
+    """Raise ``StoreMissingError`` when a package is not installed."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise StoreMissingError(f"there is no package {package!r} (make .venv/.stores)")
+
+
+@contextmanager
+def running(log: Path, port: int, *command: str) -> Iterator[None]:
+    """Run a server that listens on a port of loopback."""
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command, cwd=log.parent, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        until(lambda: listens(port) or process.poll() is not None)
+        assert process.poll() is None, f"{command[0]} has ended: {log.read_text()[-3000:]}"
+        yield
+    finally:
+        process.kill()
+        process.wait(END_TIMEOUT_S)
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[Store]:
+    """S3 by moto."""
+    need("s3fs", "moto")
+    (port,) = free_ports(1)
+    command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
+    options = {"endpoint_url": f"http://127.0.0.1:{port}", "key": "alice", "secret": "of-this-test-only"}
+    with running(folder / "moto.log", port, *command):
+        import s3fs
+
+        s3fs.S3FileSystem(**options).mkdir("/models")
+        yield Store("s3://models", options)
