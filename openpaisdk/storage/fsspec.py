@@ -22,6 +22,7 @@ from openpaisdk.storage.paths import base_name, checked, moment, parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from openpaisdk.storage.base import FileInfo, FileInfos
 
@@ -60,8 +61,8 @@ class FsspecStorage(Storage):
             self._files: Any = fsspec.filesystem(scheme, **{**made, **self._options, **(options or {})})
         except ImportError as exc:
             raise MissingExtraError(f"storage {scheme}://", extra=extra) from exc
-        except ValueError as exc:
-            raise StorageError(f"{self._uri!r} cannot be opened: {exc}") from exc
+        except Exception as exc:  # SFTP logs in at once
+            raise _other_error(exc, f"{self._uri!r}") from exc
         self._root = "" if scheme in _HOST_SCHEMES else authority
 
     def __repr__(self) -> str:
@@ -71,12 +72,16 @@ class FsspecStorage(Storage):
     def uri(self) -> str:
         return self._uri
 
+    def _asking(self, remote_path: str) -> AbstractContextManager[None]:
+        """Return what every call of the filesystem is made in."""
+        return translated(remote_path)
+
     def _path(self, remote_path: str) -> str:
         path = checked(remote_path)
         return self._root + path if path != "/" or not self._root else self._root
 
     def status(self, remote_path: str) -> FileInfo:
-        with translated(remote_path):
+        with self._asking(remote_path):
             self._files.invalidate_cache()
             return _info(self._files.info(self._path(remote_path)), base_name(remote_path))
 
@@ -84,7 +89,7 @@ class FsspecStorage(Storage):
         path = self._path(remote_path)
         if self.status(remote_path)["type"] == "file":
             raise StorageNotFolderError(f"{remote_path!r} is a file, a folder was expected")
-        with translated(remote_path):
+        with self._asking(remote_path):
             found = self._files.ls(path, detail=True)
         infos = [_info(entry, base_name(str(entry["name"]))) for entry in found]
         own = path.rstrip("/")
@@ -97,13 +102,13 @@ class FsspecStorage(Storage):
     def open(self, remote_path: str, offset: int = 0) -> IO[bytes]:
         if self.status(remote_path)["type"] == "directory":
             raise StorageIsFolderError(f"{remote_path!r} is a folder, a file was expected")
-        with translated(remote_path):
+        with self._asking(remote_path):
             file = self._files.open(self._path(remote_path), "rb", **self._open_options)
             file.seek(offset)
             return cast("IO[bytes]", file)
 
     def mkdir(self, remote_path: str) -> FileInfo:
-        with translated(remote_path):
+        with self._asking(remote_path):
             if self._files.isfile(self._path(remote_path)):
                 raise StorageExistsError(f"{remote_path!r} is a file")
             self._files.makedirs(self._path(remote_path), exist_ok=True)
@@ -114,7 +119,7 @@ class FsspecStorage(Storage):
         path = checked(remote_path)
         if path == "/":
             raise StorageError("the root of a storage is not deleted", hint="name what is in it")
-        with translated(remote_path):
+        with self._asking(remote_path):
             if info["type"] == "file":
                 self._files.rm_file(self._path(path))
                 return info
@@ -126,7 +131,7 @@ class FsspecStorage(Storage):
         return info
 
     def _write(self, remote_path: str, source: Any) -> None:
-        with translated(remote_path):
+        with self._asking(remote_path):
             self._files.makedirs(self._path(parent(remote_path)), exist_ok=True)
             self._copy_in(remote_path, source, self._open_options)
 
@@ -138,9 +143,9 @@ class FsspecStorage(Storage):
 
     def _rename(self, remote_path: str, new_path: str, *, overwrite: bool) -> None:
         if self._is_taken(new_path, overwrite=overwrite) and self._scheme not in _REPLACING_SCHEMES:
-            with translated(new_path):
+            with self._asking(new_path):
                 self._files.rm_file(self._path(new_path))
-        with translated(remote_path):
+        with self._asking(remote_path):
             self._move(remote_path, new_path)
 
     def _is_taken(self, new_path: str, *, overwrite: bool) -> bool:

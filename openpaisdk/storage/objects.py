@@ -95,7 +95,8 @@ class ObjectStorage(FsspecStorage):
         """Return the folders at and below a path, those above first, and the files."""
         if self._kind(path) != "directory":
             return [], [path]
-        folders, files = [path], []
+        folders: list[str] = [path]
+        files: list[str] = []
         for folder in folders:
             for info in self._entries(folder):
                 (folders if info["type"] == "directory" else files).append(join(folder, info["name"]))

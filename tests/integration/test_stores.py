@@ -16,7 +16,7 @@ from openpaisdk.errors import StorageNotFoundError, StoragePermissionError, Stor
 from openpaisdk.storage.base import Storage
 from tests.contract.storage import StorageContract
 from tests.hadoop.process import free_ports
-from tests.stores.servers import Store, StoreMissingError, s3_server
+from tests.stores.servers import Store, StoreMissingError, s3_server, sftp_server
 
 pytestmark = pytest.mark.integration
 
@@ -106,3 +106,46 @@ def test_who_is_not_known_or_not_reached_is_said(
         Store("s3://models", nobody).open().status("/a")
     with pytest.raises(StorageNotFoundError):
         Store("s3://no-such-bucket", s3.options).open().list("/")
+
+
+@pytest.fixture(scope="module")
+def sftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with served(sftp_server, tmp_path_factory.mktemp("sftp")) as store:
+        yield store
+
+
+class TestSftp(StorageContract):
+    """With OpenSSH."""
+
+    @pytest.fixture
+    def storage(self, sftp: Store) -> Storage:
+        return sftp.open()
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> str:
+        (tmp_path / "there").mkdir()
+        return str(tmp_path / "there")
+
+
+def test_one_connection_serves_many_threads(sftp: Store, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(40):
+        (tree / str(number)).write_bytes(random.Random(number).randbytes(50_000))
+    storage = sftp.open()
+    storage.upload(str(tree), str(tmp_path / "there"))
+    storage.download(str(tmp_path / "there"), str(tmp_path / "back"))
+    for path in tree.iterdir():
+        assert (tmp_path / "back" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_host_that_does_not_let_in_is_an_error_without_the_password(sftp: Store) -> None:
+    address = sftp.uri.replace("@", ":s3cret@")
+    refused = Store(address, {"look_for_keys": False, "allow_agent": False})
+    with pytest.raises(StoragePermissionError, match="who asks") as caught:
+        refused.open()
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in repr(Store(address, sftp.options).open().uri)
+    (port,) = free_ports(1)
+    with pytest.raises(StorageUnavailableError, match="cannot reach"):
+        Store(f"sftp://127.0.0.1:{port}", sftp.options).open()

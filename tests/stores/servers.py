@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -72,3 +75,31 @@ def s3_server(folder: Path) -> Iterator[Store]:
 
         s3fs.S3FileSystem(**options).mkdir("/models")
         yield Store("s3://models", options)
+
+
+@contextmanager
+def sftp_server(folder: Path) -> Iterator[Store]:
+    """SFTP by OpenSSH; who runs the tests logs in with a key."""
+    need("fsspec", "paramiko")
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    sshd = shutil.which("sshd", path=path)
+    if sshd is None:
+        raise StoreMissingError("there is no 'sshd' (Debian package openssh-server)")
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # else sshd does not start
+    (port,) = free_ports(1)
+    for key in ("host", "user"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)],
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    (folder / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\nUsePAM no\n"
+        f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nPasswordAuthentication no\n"
+        "Subsystem sftp internal-sftp\n"
+    )
+    (folder / "files").mkdir()
+    user = getpass.getuser()
+    with running(folder / "sshd.log", port, sshd, "-D", "-e", "-f", str(folder / "sshd_config")):
+        yield Store(f"sftp://{user}@127.0.0.1:{port}", {"key_filename": str(folder / "user")})
