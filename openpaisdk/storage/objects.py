@@ -30,6 +30,8 @@ _BLOCK_BYTES = 16 << 20
 _BLOCKS_LIMIT = 9_000
 """S3 takes 10,000 parts of a file."""
 _AT_ONCE = 16
+_UNMARKED_SCHEMES = ("abfs", "abfss", "az")
+"""Where the package behind fsspec does not see what is in a folder that has such an object."""
 
 
 class ObjectStorage(FsspecStorage):
@@ -60,7 +62,8 @@ class ObjectStorage(FsspecStorage):
             raise StorageNotFolderError(f"{path!r} is a file, a folder was expected")
         if kind is None:
             self._make(parent(path))
-            self._files.pipe_file(self._path(path) + "/", b"")
+            if self._scheme not in _UNMARKED_SCHEMES:
+                self._files.pipe_file(self._path(path) + "/", b"")
         self._folders.add(path)
 
     def _kind(self, path: str) -> str | None:

@@ -12,11 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from openpaisdk.errors import StorageNotFoundError, StoragePermissionError, StorageUnavailableError
+from openpaisdk.errors import (
+    StorageExistsError,
+    StorageNotFoundError,
+    StoragePermissionError,
+    StorageUnavailableError,
+)
 from openpaisdk.storage.base import Storage
 from tests.contract.storage import StorageContract
 from tests.hadoop.process import free_ports
-from tests.stores.servers import Store, StoreMissingError, s3_server, sftp_server
+from tests.stores.servers import Store, StoreMissingError, azure_server, s3_server, sftp_server
 
 pytestmark = pytest.mark.integration
 
@@ -106,6 +111,34 @@ def test_who_is_not_known_or_not_reached_is_said(
         Store("s3://models", nobody).open().status("/a")
     with pytest.raises(StorageNotFoundError):
         Store("s3://no-such-bucket", s3.options).open().list("/")
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with served(azure_server, tmp_path_factory.mktemp("azure")) as store:
+        yield store
+
+
+def test_files_of_azure_go_there_and_back_and_are_moved_and_deleted(azure: Store, tmp_path: Path) -> None:
+    names = ["a.txt", "sub/b.txt", "sub/ümläut b#1?x"]
+    for name in names:
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_text(name)
+    storage = azure.open()
+    storage.upload(str(tmp_path / "tree"), "/in/tree")
+    storage.move("/in/tree", "/in/moved")
+    assert [info["name"] for info in storage.list("/in")] == ["moved"]
+    assert [(info["name"], info["type"]) for info in storage.list("/in/moved")] == [
+        ("a.txt", "file"),
+        ("sub", "directory"),
+    ]
+    storage.download("/in/moved", str(tmp_path / "back"))
+    for name in names:
+        assert (tmp_path / "back" / name).read_text() == name
+    with pytest.raises(StorageExistsError):
+        storage.upload(str(tmp_path / "tree" / "a.txt"), "/in/moved/a.txt")
+    storage.delete("/in", recursive=True)
+    assert not storage.exists("/in")
 
 
 @pytest.fixture(scope="module")

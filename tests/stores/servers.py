@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import base64
+import fcntl
 import getpass
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +20,7 @@ from typing import Any
 
 from openpaisdk.storage.base import Storage
 from openpaisdk.storage.registry import open_storage
+from tests.hadoop.jars import cache_folder
 from tests.hadoop.process import free_ports, listens
 from tests.processes import until
 
@@ -48,11 +52,16 @@ def need(*packages: str) -> None:
 
 
 @contextmanager
-def running(log: Path, port: int, *command: str) -> Iterator[None]:
+def running(log: Path, port: int, *command: str, **variables: str) -> Iterator[None]:
     """Run a server that listens on a port of loopback."""
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            command, cwd=log.parent, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command,
+            cwd=log.parent,
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
     try:
         until(lambda: listens(port) or process.poll() is not None)
@@ -103,3 +112,51 @@ def sftp_server(folder: Path) -> Iterator[Store]:
     user = getpass.getuser()
     with running(folder / "sshd.log", port, sshd, "-D", "-e", "-f", str(folder / "sshd_config")):
         yield Store(f"sftp://{user}@127.0.0.1:{port}", {"key_filename": str(folder / "user")})
+
+
+AZURITE = "azurite@3"
+_AZURITE_ACCOUNT = "devstoreaccount1"
+
+
+@contextmanager
+def azure_server(folder: Path) -> Iterator[Store]:
+    """Azure's Blob storage by Azurite."""
+    need("adlfs")
+    (port,) = free_ports(1)
+    key = base64.b64encode(b"of-this-test-only").decode()
+    command = [
+        str(fetch_azurite()),
+        *("--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder / "blobs")),
+        *("--silent", "--skipApiVersionCheck", "--disableTelemetry"),
+    ]
+    variables = {"AZURITE_ACCOUNTS": f"{_AZURITE_ACCOUNT}:{key}"}
+    with running(folder / "azurite.log", port, *command, **variables):
+        import adlfs
+
+        connection = (
+            f"DefaultEndpointsProtocol=http;AccountName={_AZURITE_ACCOUNT};AccountKey={key};"
+            f"BlobEndpoint=http://127.0.0.1:{port}/{_AZURITE_ACCOUNT};"
+        )
+        options = {"account_name": _AZURITE_ACCOUNT, "connection_string": connection}
+        adlfs.AzureBlobFileSystem(**options).mkdir("models")
+        yield Store("abfs://models", options)
+
+
+def fetch_azurite() -> Path:
+    """Return the program, which npm fetches once into the cache of the tests."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise StoreMissingError("there is no 'npm' (Debian package npm)")
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / AZURITE
+    with open(cache / "azurite.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as aside:
+                command = [npm, "install", "--prefix", f"{aside}/azurite", "--no-audit", "--no-fund", AZURITE]
+                done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+                if done.returncode:
+                    raise StoreMissingError(f"npm cannot fetch {AZURITE}: {done.stderr[-1000:]}")
+                os.rename(f"{aside}/azurite", folder)
+    return folder / "node_modules" / ".bin" / "azurite-blob"
