@@ -19,9 +19,9 @@ from openpaisdk.errors import (
     StorageUnavailableError,
 )
 from openpaisdk.storage.base import Storage
-from tests.contract.storage import StorageContract
+from tests.contract.storage import ODD_NAMES, StorageContract
 from tests.hadoop.process import free_ports
-from tests.stores.servers import Store, StoreMissingError, azure_server, s3_server, sftp_server
+from tests.stores.servers import Store, StoreMissingError, azure_server, gs_server, s3_server, sftp_server
 
 pytestmark = pytest.mark.integration
 
@@ -182,3 +182,24 @@ def test_a_host_that_does_not_let_in_is_an_error_without_the_password(sftp: Stor
     (port,) = free_ports(1)
     with pytest.raises(StorageUnavailableError, match="cannot reach"):
         Store(f"sftp://127.0.0.1:{port}", sftp.options).open()
+
+
+@pytest.fixture(scope="module")
+def gs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with served(gs_server, tmp_path_factory.mktemp("gs")) as store:
+        yield store
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # gcsfs by aiohttp
+class TestGs(OnServer):
+    """With gcp-storage-emulator, which cuts names at a semicolon."""
+
+    refused_names = ("semi;colon",)
+
+    @pytest.mark.parametrize("name", [name for name in ODD_NAMES if name != "semi;colon"])
+    def test_names_are_taken_as_they_are(self, storage: Storage, root: str, file: Path, name: str) -> None:
+        super().test_names_are_taken_as_they_are(storage, root, file, name)
+
+    @pytest.fixture
+    def storage(self, gs: Store) -> Storage:
+        return gs.open()

@@ -160,3 +160,16 @@ def fetch_azurite() -> Path:
                     raise StoreMissingError(f"npm cannot fetch {AZURITE}: {done.stderr[-1000:]}")
                 os.rename(f"{aside}/azurite", folder)
     return folder / "node_modules" / ".bin" / "azurite-blob"
+
+
+@contextmanager
+def gs_server(folder: Path) -> Iterator[Store]:
+    """Google Cloud Storage by gcp-storage-emulator."""
+    need("gcsfs", "gcp_storage_emulator")
+    # Else gcsfs asks by gRPC what kind of bucket it is, which the emulator does not speak.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    (port,) = free_ports(1)
+    program = [sys.executable, "-m", "gcp_storage_emulator", "start", "--in-memory"]
+    command = (*program, "--host", "127.0.0.1", "--port", str(port), "--default-bucket", "models")
+    with running(folder / "gs.log", port, *command):
+        yield Store("gs://models", {"endpoint_url": f"http://127.0.0.1:{port}", "token": "anon"})
