@@ -2,7 +2,7 @@
 """Object stores behind ``fsspec``, which have no folders: a name may just begin like a path.
 
 A folder that is made is an empty object whose name ends with a slash, as other tools do it too, so that it is
-there without files. A rename is a copy: one of a file is seen when it is whole, one of a folder file by file.
+there without files, where the package of the store can list such. A rename is a copy: one of a file is seen when it is whole, one of a folder file by file.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ _BLOCK_BYTES = 16 << 20
 _BLOCKS_LIMIT = 9_000
 """S3 takes 10,000 parts of a file."""
 _AT_ONCE = 16
-_UNMARKED_SCHEMES = ("abfs", "abfss", "az")
-"""Where the package behind fsspec does not see what is in a folder that has such an object."""
+_UNMARKED_SCHEMES = ("abfs", "abfss", "az", "oss")
+"""Where a folder is there by its files only: adlfs does not see what is in one that has such an object, and
+what ossfs sees could not be tried."""
 
 
 class ObjectStorage(FsspecStorage):
