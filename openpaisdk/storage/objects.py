@@ -2,7 +2,8 @@
 """Object stores behind ``fsspec``, which have no folders: a name may just begin like a path.
 
 A folder that is made is an empty object whose name ends with a slash, as other tools do it too, so that it is
-there without files, where the package of the store can list such. A rename is a copy: one of a file is seen when it is whole, one of a folder file by file.
+there without files, where the package of the store can list such.
+A rename is a copy: one of a file is seen when it is whole, one of a folder file by file.
 """
 
 from __future__ import annotations
