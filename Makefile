@@ -40,6 +40,12 @@ $(VENV)/.kerberos: $(VENV)/.test setup.py
 	CFLAGS=-O0 $(BIN)/python -m pip install --quiet '.[kerberos]'
 	touch $@
 
+# What object stores and SFTP are tested with: packages of these extras, and servers that run on this machine.
+$(VENV)/.stores: $(VENV)/.test setup.py
+	rm -rf build
+	$(BIN)/python -m pip install --quiet '.[s3,sftp,abfs,gs,stores]'
+	touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/opai job fast --follow -a local -j $(DEMO_JOB) -s examples/digits -p scikit-learn \
 	  --outputs model.joblib,metrics.json,confusion.png \

@@ -50,6 +50,8 @@ setup(
             "fsspec",
             "schemathesis>=4",
         ],
+        # Servers that speak to the extras above as the real ones do (make .venv/.stores).
+        "stores": ["moto[server]>=5", "gcp-storage-emulator"],
         "dev": [
             "ruff==0.17.5",
             "mypy==2.4.1",

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "openpaisdk.storages"
 _HDFS = "openpaisdk.storage.hdfs.storage:HdfsStorage"
 _FSSPEC = "openpaisdk.storage.fsspec:FsspecStorage"
+_SFTP = "openpaisdk.storage.sftp:SftpStorage"
+_OBJECTS = "openpaisdk.storage.objects:ObjectStorage"
 _BUILT_IN = {
     **dict.fromkeys(WEB_SCHEMES, _HDFS),
-    **dict.fromkeys(("abfs", "abfss", "az", "gcs", "gs", "memory", "oss", "s3", "sftp", "ssh"), _FSSPEC),
+    **dict.fromkeys(("sftp", "ssh"), _SFTP),
+    **dict.fromkeys(("abfs", "abfss", "az", "gcs", "gs", "oss", "s3"), _OBJECTS),
     "file": "openpaisdk.storage.local:FileStorage",
+    "memory": _FSSPEC,
 }
 _EXTRAS = {"abfs": "abfs", "abfss": "abfs", "az": "abfs", "gcs": "gs", "gs": "gs", "oss": "oss", "s3": "s3"}
 _EXTRAS |= {"sftp": "sftp", "ssh": "sftp"}
@@ -76,7 +80,7 @@ class Registry:
         if target is None:
             known = ", ".join(f"{name}://" for name in sorted(self._targets))
             raise UsageError(f"{uri!r} is not the address of a storage (known: {known})")
-        if target == _FSSPEC:
+        if target in (_FSSPEC, _OBJECTS, _SFTP):
             options.setdefault("extra", _EXTRAS.get(scheme, "fsspec"))
         module, _, name = target.partition(":")
         try:

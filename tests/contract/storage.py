@@ -43,6 +43,9 @@ DEPTH = 30
 class StorageContract:
     """The suite."""
 
+    refused_names: tuple[str, ...] = ()
+    """Odd names that this server does not take; that is to be an error."""
+
     @pytest.fixture
     def storage(self) -> Storage:
         raise NotImplementedError
@@ -117,17 +120,22 @@ class StorageContract:
         assert storage.list(root) == []
 
     def test_odd_names_come_back_in_a_tree(self, storage: Storage, root: str, tmp_path: Path) -> None:
-        for name in ODD_NAMES:
+        names = [name for name in ODD_NAMES if name not in self.refused_names]
+        for name in names:
             (tmp_path / "tree" / name).mkdir(parents=True)
             (tmp_path / "tree" / name / name).write_text(name)
         storage.upload(str(tmp_path / "tree"), f"{root}/tree")
-        assert [entry["name"] for entry in storage.list(f"{root}/tree")] == sorted(ODD_NAMES)
+        assert [entry["name"] for entry in storage.list(f"{root}/tree")] == sorted(names)
         storage.download(f"{root}/tree", str(tmp_path / "back"))
-        for name in ODD_NAMES:
+        for name in names:
             assert (tmp_path / "back" / name / name).read_text() == name
 
     @pytest.mark.parametrize("name", ODD_NAMES)
     def test_names_are_taken_as_they_are(self, storage: Storage, root: str, file: Path, name: str) -> None:
+        if name in self.refused_names:
+            with pytest.raises(StorageError):
+                storage.upload(str(file), f"{root}/{name}")
+            return
         storage.upload(str(file), f"{root}/{name}")
         assert [entry["name"] for entry in storage.list(root)] == [name]
         with storage.open(f"{root}/{name}") as stream:

@@ -39,6 +39,7 @@ class Hadoop:
     """
 
     host = "127.0.0.1"
+    scheme = "http"
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Hadoop:
             name,
             NAME_NODE,
             http_port,
-            {"dfs.namenode.http-address": f"{self.host}:{http_port}", **properties},
+            {f"dfs.namenode.{self.scheme}-address": f"{self.host}:{http_port}", **properties},
         )
 
     def core_properties(self) -> dict[str, object]:
@@ -100,7 +101,7 @@ class Hadoop:
         data, http, ipc = free_ports(3)
         addresses = {
             "dfs.datanode.address": f"{self.host}:{data}",
-            "dfs.datanode.http.address": f"{self.host}:{http}",
+            f"dfs.datanode.{self.scheme}.address": f"{self.host}:{http}",
             "dfs.datanode.ipc.address": f"{self.host}:{ipc}",
         }
         return self._make(f"datanode{number}", DATA_NODE, http, addresses)
@@ -150,7 +151,7 @@ class Hadoop:
     @property
     def uri(self) -> str:
         """Address of the web interface."""
-        return f"http://{self.host}:{self.name_node.http_port}"
+        return f"{self.scheme}://{self.host}:{self.name_node.http_port}"
 
     def wait_until_ready(self) -> None:
         """Wait until all running data nodes are known, and safe mode is over."""
@@ -193,7 +194,7 @@ class Hadoop:
         return bool(actors) and all(actor["ActorState"] == "RUNNING" for actor in json.loads(actors))
 
     def _published(self, daemon: Daemon, bean: str) -> dict[str, Any]:
-        address = f"http://{self.host}:{daemon.http_port}/jmx"
+        address = f"{self.scheme}://{self.host}:{daemon.http_port}/jmx"
         try:
             beans = self.session.get(address, params={"qry": f"Hadoop:{bean}"}, timeout=10).json()["beans"]
         except requests.RequestException:

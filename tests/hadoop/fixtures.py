@@ -18,6 +18,7 @@ from tests.hadoop.cluster import Hadoop
 from tests.hadoop.high_availability import PairOfNameNodes
 from tests.hadoop.jars import HadoopMissingError, fetch_jars
 from tests.hadoop.kerberos import Kdc, KerberosHadoop
+from tests.hadoop.tls import TlsHadoop
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,14 @@ def hadoop_kerberos(
 ) -> Iterator[KerberosHadoop]:
     """A cluster with Kerberos and one data node."""
     with KerberosHadoop(tmp_path_factory.mktemp("hadoop-kerberos"), kdc=kdc, data_nodes=1) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def hadoop_tls(hadoop_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsHadoop]:
+    """A cluster that speaks TLS only, with one data node and small blocks."""
+    small_blocks = {"dfs.blocksize": 1 << 20}
+    with TlsHadoop(tmp_path_factory.mktemp("hadoop-tls"), data_nodes=1, properties=small_blocks) as cluster:
         yield cluster
 
 

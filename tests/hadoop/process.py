@@ -55,13 +55,18 @@ def listens(port: int) -> bool:
 def write_configuration(folder: Path, core: Mapping[str, object], hdfs: Mapping[str, object]) -> None:
     """Write the files that Hadoop reads its settings from."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, values in (("core-site.xml", core), ("hdfs-site.xml", hdfs)):
-        rows = "".join(
-            f"<property><name>{escape(key)}</name><value>{escape(str(value))}</value></property>\n"
-            for key, value in values.items()
-        )
-        (folder / name).write_text(f"<configuration>\n{rows}</configuration>\n")
+    write_properties(folder / "core-site.xml", core)
+    write_properties(folder / "hdfs-site.xml", hdfs)
     (folder / "log4j.properties").write_text(_LOGGING)
+
+
+def write_properties(path: Path, values: Mapping[str, object]) -> None:
+    """Write settings as Hadoop reads them."""
+    rows = "".join(
+        f"<property><name>{escape(key)}</name><value>{escape(str(value))}</value></property>\n"
+        for key, value in values.items()
+    )
+    path.write_text(f"<configuration>\n{rows}</configuration>\n")
 
 
 def write_web_folder(folder: Path) -> None:

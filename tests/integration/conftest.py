@@ -17,9 +17,17 @@ import pytest
 import requests
 
 from openpaisdk.local.home import LocalHome
-from tests.hadoop.fixtures import hadoop, hadoop_ha, hadoop_jars, hadoop_kerberos, kdc, make_hadoop
+from tests.hadoop.fixtures import (
+    hadoop,
+    hadoop_ha,
+    hadoop_jars,
+    hadoop_kerberos,
+    hadoop_tls,
+    kdc,
+    make_hadoop,
+)
 
-__all__ = ["hadoop", "hadoop_ha", "hadoop_jars", "hadoop_kerberos", "kdc", "make_hadoop"]
+__all__ = ["hadoop", "hadoop_ha", "hadoop_jars", "hadoop_kerberos", "hadoop_tls", "kdc", "make_hadoop"]
 
 JOB_TIMEOUT_S = 60
 

@@ -358,7 +358,7 @@ class WebHdfs:
 
     def _unavailable(self, exc: TransportError) -> StorageUnavailableError:
         if exc.kind == "tls":
-            hint = "give the CA bundle as `verify` in clusters.json"
+            hint = "`verify` in clusters.json names the CA bundle; the host is named as in its certificate"
         elif exc.kind == "dns":
             hint = "`data_nodes` of the storage maps names of data nodes to hosts that are known here"
         else:

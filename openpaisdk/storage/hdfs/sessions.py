@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import hdfs
 import requests
 from requests.adapters import HTTPAdapter
 
-from openpaisdk.errors import MissingExtraError
+from openpaisdk.errors import ConfigError, MissingExtraError
 from openpaisdk.http.connection import TransportError
 from openpaisdk.http.urls import split_url
 from openpaisdk.storage.hdfs.sending import PIECE_BYTES, body_length
@@ -38,7 +40,10 @@ def open_session(
 
     Raises:
         MissingExtraError: Kerberos is wanted, and its packages are missing.
+        ConfigError: There is no such CA bundle.
     """
+    if isinstance(verify, str) and not os.path.exists(verify):
+        raise ConfigError(f"there is no CA bundle {verify!r}", hint="`verify` in clusters.json names it")
     session = requests.Session()
     session.verify = verify
     session.mount("http://", _LargeBlocks())
@@ -110,7 +115,8 @@ class SessionSender:
                 stream=True,
             )
         except requests.RequestException as exc:
-            raise _transport_error(exc, url) from exc
+            # Not "from exc": its text holds the whole address, and so perhaps a token.
+            raise _transport_error(exc, url) from None
         return SessionReply(reply, url)
 
     def close(self) -> None:
@@ -151,7 +157,7 @@ def _let_in_by_address(request: requests.PreparedRequest) -> requests.PreparedRe
 def _transport_error(exc: requests.RequestException, url: str) -> TransportError:
     peer = split_url(url).authority
     if isinstance(exc, requests.exceptions.SSLError):
-        return TransportError("tls", f"{peer}: no secure connection: {exc}", sent=False)
+        return TransportError("tls", f"{peer}: {_tls_reason(exc)}", sent=False)
     if isinstance(exc, requests.exceptions.ConnectTimeout):
         return TransportError("connect-timeout", f"{peer} did not answer in time", sent=False)
     if isinstance(exc, requests.exceptions.Timeout):
@@ -162,3 +168,15 @@ def _transport_error(exc: requests.RequestException, url: str) -> TransportError
     if "refused" in text:
         return TransportError("refused", f"{peer}: connection refused", sent=False)
     return TransportError("reset", f"{peer} closed the connection", sent=True)
+
+
+def _tls_reason(exc: BaseException) -> str:
+    """Return what TLS found wrong."""
+    found: BaseException | None = exc
+    while found is not None:
+        if isinstance(found, ssl.SSLCertVerificationError):
+            return f"the certificate is not trusted: {found.verify_message.rstrip('.')}"
+        if isinstance(found, ssl.SSLError):
+            return f"no secure connection: {(found.reason or 'unknown').replace('_', ' ').lower()}"
+        found = found.__cause__ or found.__context__
+    return "no secure connection"
