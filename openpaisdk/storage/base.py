@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from openpaisdk.errors import StorageError, StorageExistsError, StorageNotFolderError, StorageNotFoundError
-from openpaisdk.storage.paths import base_name, checked, has_wildcards, join
+from openpaisdk.storage.paths import base_name, checked, has_wildcards, join, parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -212,7 +212,15 @@ class Storage(ABC):
             raise StorageExistsError(f"{remote_path!r} has this name already")
         if f"{target}/".startswith(f"{source}/"):
             raise StorageError(f"{remote_path!r} cannot be moved into itself")
-        self._rename(source, target, overwrite=overwrite)
+        try:
+            self._rename(source, target, overwrite=overwrite)
+        except StorageNotFoundError:
+            if not self.exists(source) or self.exists(parent(target)):
+                raise
+            raise StorageNotFoundError(
+                f"there is no folder {parent(target)!r} to move {remote_path!r} to",
+                hint="opai storage mkdir makes it",
+            ) from None
         return self.status(target)
 
     def upload(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+
 from openpaisdk.cli import layout, options
 from openpaisdk.cli.command import Command
 from openpaisdk.errors import UsageError
@@ -151,9 +153,13 @@ class MoveFile(StorageCommand):
         target, target_path = locate(args.target, args, context)
         if source.uri == target.uri:
             return [source.move(source_path, target_path, overwrite=args.overwrite)]
-        info = _copy((source, source_path), (target, target_path), args, context, verify=True)
-        source.delete(source_path, recursive=True)
-        return [info]
+        from openpaisdk.storage.transfer.upload import Upload
+
+        with context.progress("moving") as progress:
+            upload = Upload(
+                target, overwrite=args.overwrite, on_progress=progress, on_note=context.note
+            )
+            return [upload.move(source, source_path, target_path)]
 
 
 class UploadFiles(StorageCommand):
@@ -322,7 +328,8 @@ def read_end(storage: Storage, path: str, *, lines: int, size: int | None) -> by
             return data
         # The line break at the very end belongs to the last line.
         if start == 0 or data[:-1].count(b"\n") >= lines:
-            return b"".join(data.splitlines(keepends=True)[-lines:]) if lines else b""
+            # Not splitlines: a progress bar's carriage returns are within a line.
+            return b"".join(io.BytesIO(data).readlines()[-lines:]) if lines else b""
         span *= 4
 
 

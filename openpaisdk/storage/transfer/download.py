@@ -56,6 +56,8 @@ class Download(Transfer):
         name = base_name(remote_path)
         if name and (os.path.isdir(target) or target.endswith(os.sep)):
             target = os.path.join(target, safe_name(name))
+            if info["type"] == "directory":
+                _check_folder(target)  # a name from the storage must not lead out of the folder
         if info["type"] == "directory":
             self._fetch_folder(remote_plan(self._storage, remote_path), remote_path, target)
         else:
@@ -270,7 +272,7 @@ def local_error(exc: OSError, path: str) -> StorageError:
         return StorageFullError(f"no room for {path!r}: {reason.lower()}")
     if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoragePermissionError(f"cannot write {path!r}: {reason.lower()}")
-    if exc.errno == errno.ENOTDIR:
+    if exc.errno in (errno.ENOTDIR, errno.EEXIST):
         return StorageNotFolderError(f"cannot write {path!r}: a part of this path is a file")
     if exc.errno == errno.ENOENT:
         return StorageNotFoundError(f"cannot write {path!r}: its folder is gone")

@@ -79,6 +79,36 @@ class Upload(Transfer):
 
         return self._put_file(remote_content(source, source_path, info), target)
 
+    def move(self, source: Storage, source_path: str, remote_path: str) -> FileInfo:
+        """Store a file or folder of another storage, and delete it there when it has arrived.
+
+        Raises:
+            StorageError: It changed meanwhile and is still there, or both addresses are of one place.
+        """
+        info = source.status(source_path)
+        target = self._storage._inside(remote_path, base_name(source_path))
+        if f"{target}/".startswith(f"{source_path.rstrip('/')}/") and self._has(source_path, info):
+            raise StorageError(
+                f"{source.uri}{source_path} and {self._storage.uri}{target} look like one place under two names",
+                hint="write both addresses alike",
+            )
+        before = _identities(source, source_path, info)
+        moved = self.copy(source, source_path, remote_path)
+        if _identities(source, source_path, source.status(source_path)) != before:
+            raise StorageError(
+                f"{source_path!r} changed while it was moved: it was copied, and nothing was deleted",
+                hint="upload --overwrite copies what is new",
+            )
+        source.delete(source_path, recursive=True)
+        return moved
+
+    def _has(self, path: str, info: FileInfo) -> bool:
+        """Tell whether what is at this path cannot be told from ``info``."""
+        try:
+            return self._storage.status(path) == info
+        except OpenPaiError:
+            return False
+
     # --- one file ------------------------------------------------------------------------------
 
     def _put_file(self, content: Content, target: str) -> FileInfo:
@@ -152,7 +182,6 @@ class Upload(Transfer):
 
     def _put_several(self, paths: list[str], remote_path: str) -> FileInfo:
         """Store the matches of a pattern, each under its own name, in a folder."""
-        folder = self._storage.mkdir(remote_path)
         plan = Plan()
         for path in paths:
             name = os.path.basename(path)
@@ -160,6 +189,10 @@ class Upload(Transfer):
                 plan.add(local_plan(path), name)
             else:
                 plan.files.append((local_content(path), name))
+        names = [name for _, name in plan.files]
+        if len(set(names)) < len(names):
+            raise StorageError("several of the matches have the same name", hint="upload their folder")
+        folder = self._storage.mkdir(remote_path)
         self._merge(plan, remote_path.rstrip("/"))
         return folder
 
@@ -263,3 +296,12 @@ class Upload(Transfer):
             raise
         self._meter.end_file()
         return self._storage.status(target)
+
+
+def _identities(storage: Storage, path: str, info: FileInfo) -> set[tuple[str, str]]:
+    """Return the files at a path, by name and what tells that one has changed."""
+    from openpaisdk.storage.transfer.content import remote_content
+
+    if info["type"] == "file":
+        return {("", remote_content(storage, path, info).identity)}
+    return {(name, content.identity) for content, name in remote_plan(storage, path).files}

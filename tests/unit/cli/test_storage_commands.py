@@ -216,3 +216,8 @@ def test_a_bar_is_for_terminals_only(folder, tmp_path):  # type: ignore[no-untyp
         Engine(stderr=stream).process(["storage", "download", uri(folder), str(target)])
         assert ("[####" in stream.getvalue()) == isinstance(stream, Terminal)
         assert stream.getvalue().endswith("\x1b[K") or not stream.getvalue()
+
+
+def test_a_line_of_a_tail_ends_at_its_line_break_only(process, folder):  # type: ignore[no-untyped-def]
+    (folder / "log").write_bytes(b"first\n10%\r20%\r30%\nlast\n")
+    assert process("tail", "-n", "2", f"{uri(folder)}/log") == "10%\r20%\r30%\nlast\n"
