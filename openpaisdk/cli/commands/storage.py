@@ -156,9 +156,7 @@ class MoveFile(StorageCommand):
         from openpaisdk.storage.transfer.upload import Upload
 
         with context.progress("moving") as progress:
-            upload = Upload(
-                target, overwrite=args.overwrite, on_progress=progress, on_note=context.note
-            )
+            upload = Upload(target, overwrite=args.overwrite, on_progress=progress, on_note=context.note)
             return [upload.move(source, source_path, target_path)]
 
 

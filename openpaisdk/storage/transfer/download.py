@@ -21,7 +21,7 @@ from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, joi
 from openpaisdk.storage.transfer.content import fingerprint, remote_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
 from openpaisdk.storage.transfer.plan import Plan, remote_plan
-from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer
+from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer, speak_of
 from openpaisdk.storage.transfer.verify import LENGTH_NOTE, mismatch
 
 TYPE_CHECKING = False
@@ -167,7 +167,11 @@ class Download(Transfer):
         )
         above = os.path.dirname(os.path.abspath(target))
         aside = os.path.join(above, ASIDE_PREFIX + identity)
-        self._fill(plan, aside, goes_on=True)
+        try:
+            self._fill(plan, aside, goes_on=True)
+        except OpenPaiError as exc:
+            speak_of(exc, aside, target)
+            raise
         try:
             os.rename(aside, target)
         except OSError as exc:

@@ -26,7 +26,7 @@ from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, joi
 from openpaisdk.storage.transfer.content import Piece, fingerprint, local_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
 from openpaisdk.storage.transfer.plan import Plan, local_plan, remote_plan
-from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer
+from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer, speak_of
 from openpaisdk.storage.transfer.verify import check_stored, mismatch
 
 TYPE_CHECKING = False
@@ -89,7 +89,8 @@ class Upload(Transfer):
         target = self._storage._inside(remote_path, base_name(source_path))
         if f"{target}/".startswith(f"{source_path.rstrip('/')}/") and self._has(source_path, info):
             raise StorageError(
-                f"{source.uri}{source_path} and {self._storage.uri}{target} look like one place under two names",
+                f"{source.uri}{source_path} and {self._storage.uri}{target} look like one place under two "
+                "names",
                 hint="write both addresses alike",
             )
         before = _identities(source, source_path, info)
@@ -139,8 +140,9 @@ class Upload(Transfer):
             if not self._verify and self._size_of(aside) != content.size:
                 raise mismatch(content.name)
             self._storage._rename(aside, target, overwrite=self._overwrite)
-        except OpenPaiError:
+        except OpenPaiError as exc:
             self._drop(aside)
+            speak_of(exc, aside, target)
             raise
 
     def _store(self, content: Content, path: str, kept: int | None = None) -> None:
@@ -210,6 +212,14 @@ class Upload(Transfer):
     def _build_aside(self, plan: Plan, target: str) -> None:
         """Store a folder under another name, and then under its own: it is there as a whole or not at all."""
         aside = self._aside(target, *(content.identity for content, _ in plan.files), *plan.folders)
+        try:
+            self._build(plan, aside)
+            self._storage._rename(aside, target, overwrite=False)
+        except OpenPaiError as exc:
+            speak_of(exc, aside, target)
+            raise
+
+    def _build(self, plan: Plan, aside: str) -> None:
         kept = self._kept(aside)
         self._make_folders(plan, aside)
         self._begin(plan.size, len(plan.files))
@@ -220,7 +230,6 @@ class Upload(Transfer):
 
         self._run(plan, store)
         self._check_lengths(plan, aside)
-        self._storage._rename(aside, target, overwrite=False)
 
     def _kept(self, folder: str) -> dict[str, int]:
         """Return the lengths of the files that an earlier try has stored aside."""

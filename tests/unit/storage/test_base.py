@@ -393,7 +393,9 @@ def test_a_move_between_two_names_of_one_storage_does_not_delete_the_only_copy(t
     assert (tmp_path / "f").read_text() == "precious"
 
 
-def test_what_came_to_a_folder_while_it_was_moved_is_not_deleted(storage: DictStorage, tmp_path: Path) -> None:
+def test_what_came_to_a_folder_while_it_was_moved_is_not_deleted(
+    storage: DictStorage, tmp_path: Path
+) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "old").write_text("old")
@@ -436,7 +438,7 @@ def test_a_link_that_leads_nowhere_is_not_dropped_in_silence(storage: DictStorag
 
 def test_a_move_says_which_folder_is_missing(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")
-    with pytest.raises(StorageNotFoundError, match="no folder '.*/missing' to move"):
+    with pytest.raises(StorageNotFoundError, match=r"no folder '.*/missing' to move"):
         FileStorage().move(f"{tmp_path}/f", f"{tmp_path}/missing/f")
 
 
@@ -456,3 +458,16 @@ def test_an_archive_for_which_there_is_no_room_leaves_no_half_file(
     with pytest.raises(StorageFullError, match="no room"):
         FileStorage().download(f"{tmp_path}/a.tar", tmp_path / "target", archive=True)
     assert not list((tmp_path / "target").iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.txt", "."])
+def test_an_error_names_what_the_user_knows(
+    storage: DictStorage, tree: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def refuse(path: str, *_: Any, **__: Any) -> None:
+        raise StorageFullError(f"{path!r}: no room")
+
+    monkeypatch.setattr(storage, "_write", refuse)
+    with pytest.raises(StorageError, match=r"'/new.*no room") as caught:
+        storage.upload(str(tree / name), "/new")
+    assert ASIDE_PREFIX not in str(caught.value)
