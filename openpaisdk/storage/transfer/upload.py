@@ -300,8 +300,10 @@ class Upload(Transfer):
             if self._verify:
                 piece.check(self._storage, aside, self._note)
             self._storage._rename(aside, target, overwrite=self._overwrite)
-        except BaseException:
+        except BaseException as exc:
             self._drop(aside)
+            if isinstance(exc, OpenPaiError):
+                speak_of(exc, aside, target)
             raise
         self._meter.end_file()
         return self._storage.status(target)
