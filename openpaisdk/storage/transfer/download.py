@@ -17,10 +17,10 @@ from openpaisdk.errors import (
     StorageNotFoundError,
     StoragePermissionError,
 )
-from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, join, safe_name
+from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, safe_name
 from openpaisdk.storage.transfer.content import fingerprint, remote_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
-from openpaisdk.storage.transfer.plan import Plan, remote_plan
+from openpaisdk.storage.transfer.plan import Plan, matching_plan, remote_plan
 from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer, speak_of
 from openpaisdk.storage.transfer.verify import LENGTH_NOTE, mismatch
 
@@ -136,22 +136,10 @@ class Download(Transfer):
     # --- several -------------------------------------------------------------------------------
 
     def _fetch_matches(self, pattern: str, local_path: Local) -> FileInfo:
-        from openpaisdk.storage.glob import find
-
         if not isinstance(local_path, (str, os.PathLike)):
             raise StorageError("a pattern may match several files, which do not fit into one stream")
-        folder, matches = find(self._storage, pattern)
-        plan = Plan()
-        for relative, info in matches:
-            path, name = join(folder, relative), base_name(relative)
-            if info["type"] == "directory":
-                plan.add(remote_plan(self._storage, path), name)
-            else:
-                plan.files.append((remote_content(self._storage, path, info), name))
         target = os.fspath(local_path)
-        names = [name for _, name in plan.files]
-        if len(set(names)) < len(names):
-            raise StorageError(f"files that match {pattern!r} have the same name", hint="fetch their folder")
+        plan = matching_plan(self._storage, pattern)
         self._merge(plan, target)
         return {"name": target, "type": "directory", "size_bytes": 0, "modified_at": None}
 

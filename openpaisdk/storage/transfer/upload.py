@@ -25,7 +25,7 @@ from openpaisdk.errors import (
 from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, join, parent
 from openpaisdk.storage.transfer.content import Piece, fingerprint, local_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
-from openpaisdk.storage.transfer.plan import Plan, local_plan, remote_plan
+from openpaisdk.storage.transfer.plan import Plan, local_plan, matching_plan, remote_plan
 from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer, speak_of
 from openpaisdk.storage.transfer.verify import check_stored, mismatch
 
@@ -54,7 +54,7 @@ class Upload(Transfer):
             found = sorted(glob.glob(path)) if has_wildcards(path) else []
             if not found or archive:
                 raise StorageNotFoundError(f"there is no local file {path!r}")
-            return self._put_several(found, remote_path)
+            return self._put_several(path, found, remote_path)
         name = os.path.basename(os.path.abspath(path))
         if archive:
             from openpaisdk.storage.transfer.archive import opened_archive
@@ -70,7 +70,9 @@ class Upload(Transfer):
         return self._put_file(local_content(path), target)
 
     def copy(self, source: Storage, source_path: str, remote_path: str) -> FileInfo:
-        """Store a file or folder of another storage, or of this one."""
+        """Store a file or folder of another storage, or of this one, or what a pattern matches there."""
+        if has_wildcards(source_path) and not source.exists(source_path):
+            return self._put_plan(matching_plan(source, source_path), remote_path)
         info = source.status(source_path)
         target = self._storage._inside(remote_path, base_name(source_path))
         if info["type"] == "directory":
@@ -182,7 +184,7 @@ class Upload(Transfer):
 
     # --- several -------------------------------------------------------------------------------
 
-    def _put_several(self, paths: list[str], remote_path: str) -> FileInfo:
+    def _put_several(self, pattern: str, paths: list[str], remote_path: str) -> FileInfo:
         """Store the matches of a pattern, each under its own name, in a folder."""
         plan = Plan()
         for path in paths:
@@ -191,9 +193,10 @@ class Upload(Transfer):
                 plan.add(local_plan(path), name)
             else:
                 plan.files.append((local_content(path), name))
-        names = [name for _, name in plan.files]
-        if len(set(names)) < len(names):
-            raise StorageError("several of the matches have the same name", hint="upload their folder")
+        plan.check_names(pattern)
+        return self._put_plan(plan, remote_path)
+
+    def _put_plan(self, plan: Plan, remote_path: str) -> FileInfo:
         folder = self._storage.mkdir(remote_path)
         self._merge(plan, remote_path.rstrip("/"))
         return folder

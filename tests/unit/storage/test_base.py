@@ -471,3 +471,10 @@ def test_an_error_names_what_the_user_knows(
     with pytest.raises(StorageError, match=r"'/new.*no room") as caught:
         storage.upload(str(tree / name), "/new")
     assert ASIDE_PREFIX not in str(caught.value)
+
+
+def test_what_a_pattern_matches_on_another_storage_is_copied(storage: DictStorage, tree: Path) -> None:
+    Upload(storage).copy(FileStorage(), f"{tree}/*", "/all")
+    assert storage.files["/all/a.txt"] == b"a"
+    assert storage.files["/all/sub/b.txt"] == b"bb"
+    assert "/all/tree" not in storage.files
