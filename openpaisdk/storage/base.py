@@ -205,13 +205,17 @@ class Storage(ABC):
             StorageNotFoundError: There is none of this name.
             StorageExistsError: The new name is taken, and ``overwrite`` is false or it is a folder's.
         """
-        self.status(remote_path)
+        info = self.status(remote_path)
         target = self._inside(new_path, base_name(remote_path))
         source = checked(remote_path)
         if target == source:
             raise StorageExistsError(f"{remote_path!r} has this name already")
         if f"{target}/".startswith(f"{source}/"):
             raise StorageError(f"{remote_path!r} cannot be moved into itself")
+        if overwrite and self.exists(target) and "directory" in (info["type"], self.status(target)["type"]):
+            raise StorageExistsError(
+                f"{target!r} is on the storage already", hint="only a file is replaced, and by a file"
+            )
         try:
             self._rename(source, target, overwrite=overwrite)
         except StorageNotFoundError:

@@ -478,3 +478,15 @@ def test_what_a_pattern_matches_on_another_storage_is_copied(storage: DictStorag
     assert storage.files["/all/a.txt"] == b"a"
     assert storage.files["/all/sub/b.txt"] == b"bb"
     assert "/all/tree" not in storage.files
+
+
+@pytest.mark.parametrize("taken", ["f", "in/d"])
+def test_only_a_file_is_replaced_by_a_move_and_by_a_file(tmp_path: Path, taken: str) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "in" / "d").mkdir(parents=True)
+    (tmp_path / "f").write_text("x")
+    target = tmp_path / taken
+    with pytest.raises(StorageExistsError, match="already") as caught:
+        FileStorage().move(f"{tmp_path}/d", str(target.parent if taken == "in/d" else target), overwrite=True)
+    assert caught.value.hint == "only a file is replaced, and by a file"
+    assert (tmp_path / "d").is_dir()
