@@ -180,11 +180,14 @@ class Context:
         """Whether what a command shows piece by piece reaches somebody as it comes."""
         return self._stdout is not None and self.format == "table"
 
-    def progress(self, what: str) -> ShownProgress:
-        """Return what shows how far a transfer is: a bar on a terminal, else a line now and then."""
+    def progress(self, what: str, *, goes_on: bool = False) -> ShownProgress:
+        """Return what shows how far a transfer is: a bar on a terminal, else a line now and then.
+
+        Where it ``goes_on`` when it is begun again, it says so to who interrupts it.
+        """
         from openpaisdk.cli.progress import ShownProgress
 
-        return ShownProgress(None if self.args.quiet else self._stderr, what)
+        return ShownProgress(None if self.args.quiet else self._stderr, what, goes_on=goes_on)
 
     @property
     def can_ask(self) -> bool:

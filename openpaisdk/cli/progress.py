@@ -24,11 +24,13 @@ class ShownProgress:
     Args:
         stream: Where to; ``None`` for nowhere.
         what: What is done, such as ``storing``.
+        goes_on: Whether the same command goes on after an interruption; it is said then.
     """
 
-    def __init__(self, stream: TextSink | None, what: str) -> None:
+    def __init__(self, stream: TextSink | None, what: str, *, goes_on: bool = False) -> None:
         self._stream = stream
         self._what = what
+        self._goes_on = goes_on
         self._has_bar = stream is not None and _is_terminal(stream)
         self._drawn = False
         self._next_line = time.monotonic() + _LINE_INTERVAL_S
@@ -51,10 +53,16 @@ class ShownProgress:
     def __enter__(self) -> ShownProgress:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._drawn and self._stream is not None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._stream is None:
+            return
+        if self._drawn:
             self._stream.write(_CLEAR)
-            self._stream.flush()
+        if kind is KeyboardInterrupt and self._goes_on:
+            from openpaisdk.storage.transfer.transfer import AGAIN_HINT
+
+            self._stream.write(f"{AGAIN_HINT}\n")
+        self._stream.flush()
 
 
 def bar(progress: Progress, what: str) -> str:

@@ -465,8 +465,17 @@ class Cluster:
             uri, found = find_storage(
                 self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias
             )
-            options = {"user": self._storage_user(), "verify": self._verify, **found}
-            options["token"] = _secret(options.get("token"))
+            return self._open_storage(uri, found)
+        storage = open_storage(uri, **options)
+        storage.trace = self._trace
+        return storage
+
+    def _open_storage(self, uri: str, found: Mapping[str, Any]) -> Storage:
+        """Return the storage at an address; ``found`` is what its entry says beside that."""
+        from openpaisdk.storage.registry import open_storage
+
+        options: dict[str, Any] = {"user": self._storage_user(), "verify": self._verify, **found}
+        options["token"] = _secret(options.get("token"))
         storage = open_storage(uri, **options)
         storage.trace = self._trace
         return storage
@@ -474,13 +483,13 @@ class Cluster:
     def storage_at(self, uri: str) -> tuple[Storage, str]:
         """Return the storage behind the full address of a file, and the file's path on it.
 
-        One that is among the cluster's storages is entered as that.
+        One that is among the cluster's storages is entered as that, but as the user whom the address names.
 
         Raises:
             UsageError: Nothing serves this scheme.
         """
-        from openpaisdk.core.storages import list_storages
-        from openpaisdk.storage.registry import open_storage, split_uri
+        from openpaisdk.core.storages import find_storage, list_storages
+        from openpaisdk.storage.registry import split_uri
 
         address, path = split_uri(uri)
         place = _authority(address)
@@ -489,10 +498,13 @@ class Cluster:
             return self.storage(own), path
         for entry in list_storages(self.storages, hdfs_web_uri=self.hdfs_web_uri):
             if place and place == _authority(str(entry["uri"])):
-                return self.storage(entry["alias"]), path
-        storage = open_storage(address, user=self._storage_user(), verify=self._verify)
-        storage.trace = self._trace
-        return storage, path
+                if "@" not in address:
+                    return self.storage(entry["alias"]), path
+                _, options = find_storage(
+                    self.storages, entry["alias"], hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias
+                )
+                return self._open_storage(address, options), path
+        return self._open_storage(address, {}), path
 
     def storage_list(self) -> list[dict[str, Any]]:
         """Return ``{"alias", "uri", "default"}`` of each storage of the cluster."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from openpaisdk.errors import StorageError, StorageExistsError, StorageNotFolderError, StorageNotFoundError
-from openpaisdk.storage.paths import base_name, checked, has_wildcards, join
+from openpaisdk.storage.paths import base_name, checked, has_wildcards, join, parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,14 +213,26 @@ class Storage(ABC):
             StorageNotFoundError: There is none of this name.
             StorageExistsError: The new name is taken, and ``overwrite`` is false or it is a folder's.
         """
-        self.status(remote_path)
+        info = self.status(remote_path)
         target = self._inside(new_path, base_name(remote_path))
         source = checked(remote_path)
         if target == source:
             raise StorageExistsError(f"{remote_path!r} has this name already")
         if f"{target}/".startswith(f"{source}/"):
             raise StorageError(f"{remote_path!r} cannot be moved into itself")
-        self._rename(source, target, overwrite=overwrite)
+        if overwrite and self.exists(target) and "directory" in (info["type"], self.status(target)["type"]):
+            raise StorageExistsError(
+                f"{target!r} is on the storage already", hint="only a file is replaced, and by a file"
+            )
+        try:
+            self._rename(source, target, overwrite=overwrite)
+        except StorageNotFoundError:
+            if not self.exists(source) or self.exists(parent(target)):
+                raise
+            raise StorageNotFoundError(
+                f"there is no folder {parent(target)!r} to move {remote_path!r} to",
+                hint="opai storage mkdir makes it",
+            ) from None
         return self.status(target)
 
     def upload(

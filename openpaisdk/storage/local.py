@@ -60,7 +60,8 @@ class FileStorage(Storage):
                     try:
                         found.append(_info(entry.stat(), entry.name))
                     except FileNotFoundError:
-                        continue  # gone meanwhile, or a link that leads nowhere
+                        if entry.is_symlink():  # it leads nowhere: shown, and an error where it is read
+                            found.append(_info(entry.stat(follow_symlinks=False), entry.name))
         except OSError as exc:
             raise _error(exc, path) from exc
         return found

@@ -617,6 +617,15 @@ def test_the_storage_of_a_cluster_is_chosen(opened: Any, options: Any, alias: An
     assert [call[0] for call in opened] == [uri]
 
 
+def test_a_user_in_an_address_is_preferred_to_the_one_of_the_storage(opened: Any) -> None:
+    storages = {"s": {"uri": "webhdfs://alice@h:1", "data_nodes": {"*": "gateway"}}}
+    cluster = Cluster("http://pai.example", user="me", storages=storages)
+    for address in ("webhdfs://h:1", "webhdfs://mallory@h:1"):
+        cluster.storage_at(f"{address}/x")
+    assert [uri for uri, _ in opened] == ["webhdfs://alice@h:1", "webhdfs://mallory@h:1"]
+    assert [options["data_nodes"] for _, options in opened] == [{"*": "gateway"}] * 2
+
+
 def test_a_cluster_without_storage_says_what_to_do(cluster: Cluster) -> None:
     with pytest.raises(ConfigError, match="no storage is known") as caught:
         cluster.storage()

@@ -61,7 +61,7 @@ class DownloadOutputs(Command):
     def run(self, args: Namespace, context: Context) -> list[dict[str, Any]]:
         """Fetch the outputs and return the local files and folders, as ``output list`` would."""
         outputs = _open_job(args, context).outputs
-        with context.progress("fetching") as progress:
+        with context.progress("fetching", goes_on=True) as progress:
             paths = outputs.download(*args.names, to=args.to, overwrite=args.overwrite, on_progress=progress)
         for path in paths:
             context.note(f"fetched {path}")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+
 from openpaisdk.cli import layout, options
 from openpaisdk.cli.command import Command
 from openpaisdk.errors import UsageError
@@ -151,9 +153,11 @@ class MoveFile(StorageCommand):
         target, target_path = locate(args.target, args, context)
         if source.uri == target.uri:
             return [source.move(source_path, target_path, overwrite=args.overwrite)]
-        info = _copy((source, source_path), (target, target_path), args, context, verify=True)
-        source.delete(source_path, recursive=True)
-        return [info]
+        from openpaisdk.storage.transfer.upload import Upload
+
+        with context.progress("moving", goes_on=True) as progress:
+            upload = Upload(target, overwrite=args.overwrite, on_progress=progress, on_note=context.note)
+            return [upload.move(source, source_path, target_path)]
 
 
 class UploadFiles(StorageCommand):
@@ -185,9 +189,10 @@ class UploadFiles(StorageCommand):
                 raise UsageError("--archive packs a local folder, not one of another storage")
             source = locate(args.local, args, context)
             return [_copy(source, (storage, path), args, context, verify=args.verify)]
-        with context.progress("storing") as progress:
+        is_stream = args.local == STREAM
+        with context.progress("storing", goes_on=not is_stream and not args.archive) as progress:
             info = storage.upload(
-                _stdin() if args.local == STREAM else args.local,
+                _stdin() if is_stream else args.local,
                 path,
                 overwrite=args.overwrite,
                 archive=args.archive,
@@ -230,7 +235,7 @@ class DownloadFiles(StorageCommand):
             raise UsageError(
                 "stdout cannot take a file beside json or yaml", hint="leave out -o, or name a file"
             )
-        with context.progress("fetching") as progress:
+        with context.progress("fetching", goes_on=not is_stream and not args.archive) as progress:
             info = storage.download(
                 path,
                 _Stdout(context) if is_stream else args.local,  # type: ignore[arg-type]
@@ -246,7 +251,7 @@ class DownloadFiles(StorageCommand):
 class ShowContent(StorageCommand):
     """``opai storage cat``."""
 
-    examples = ("opai storage cat /user/alice/notes.txt",)
+    examples = ("opai storage cat /user/alice/notes.txt", "opai storage cat '/user/alice/out/part-*'")
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare the files."""
@@ -256,7 +261,8 @@ class ShowContent(StorageCommand):
     def run(self, args: Namespace, context: Context) -> str | None:
         """Show the files as they come, or return their text where nobody looks."""
         kept = []
-        for storage, path in [locate(remote, args, context) for remote in args.remotes]:
+        places = [locate(remote, args, context) for remote in args.remotes]
+        for storage, path in [(place[0], path) for place in places for path in matches(*place)]:
             with storage.open(path) as file:
                 while data := file.read(_PIECE_BYTES):
                     if context.streams:
@@ -306,8 +312,29 @@ def locate(remote: str, args: Namespace, context: Context) -> tuple[Storage, str
         return context.cluster.storage_at(remote)
     if not remote:
         raise UsageError("the remote path is empty", hint="/ is the root of the storage")
+    if remote == STREAM:
+        raise UsageError("- is stdin or stdout, not a remote file", hint="./- is a file of that name")
     storage = context.cluster.storage(args.storage_alias)
-    return storage, remote if remote.startswith("/") else f"/user/{context.cluster.user}/{remote}"
+    if remote.startswith("/"):
+        return storage, remote
+    below = "" if remote == "." else remote.removeprefix("./")
+    return storage, f"/user/{context.cluster.user}/{below}"
+
+
+def matches(storage: Storage, path: str) -> list[str]:
+    """Return the paths that a pattern matches, or the path itself.
+
+    Raises:
+        StorageNotFoundError: Nothing matches.
+    """
+    from openpaisdk.storage.paths import has_wildcards, join
+
+    if not has_wildcards(path) or storage.exists(path):
+        return [path]
+    from openpaisdk.storage.glob import find
+
+    folder, found = find(storage, path)
+    return [join(folder, name) for name, _ in found]
 
 
 def read_end(storage: Storage, path: str, *, lines: int, size: int | None) -> bytes:
@@ -322,7 +349,8 @@ def read_end(storage: Storage, path: str, *, lines: int, size: int | None) -> by
             return data
         # The line break at the very end belongs to the last line.
         if start == 0 or data[:-1].count(b"\n") >= lines:
-            return b"".join(data.splitlines(keepends=True)[-lines:]) if lines else b""
+            # Not splitlines: a progress bar's carriage returns are within a line.
+            return b"".join(io.BytesIO(data).readlines()[-lines:]) if lines else b""
         span *= 4
 
 
@@ -336,7 +364,7 @@ def _copy(
 ) -> FileInfo:
     from openpaisdk.storage.transfer.upload import Upload
 
-    with context.progress("copying") as progress:
+    with context.progress("copying", goes_on=True) as progress:
         upload = Upload(
             target[0], overwrite=args.overwrite, verify=verify, on_progress=progress, on_note=context.note
         )

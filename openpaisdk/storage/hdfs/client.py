@@ -261,7 +261,7 @@ class WebHdfs:
         that they do not all go to one node.
         """
         known = self._alike.setdefault(op, [])
-        quoted = quote(path, _SAFE_IN_PATH)
+        quoted = _quoted(path)
         try:
             before, after, left = known.pop()
         except IndexError:
@@ -303,8 +303,8 @@ class WebHdfs:
     # --- addresses -----------------------------------------------------------------------------
 
     def _url(self, base: str, op: str, path: str, options: dict[str, object]) -> str:
-        words = [f"&{name}={quote(str(value), _SAFE_IN_PATH)}" for name, value in options.items()]
-        return f"{base}{quote(path, _SAFE_IN_PATH)}?op={op}{''.join(words)}{self._credentials}"
+        words = [f"&{name}={_quoted(str(value))}" for name, value in options.items()]
+        return f"{base}{_quoted(path)}?op={op}{''.join(words)}{self._credentials}"
 
     def _data_url(self, reply: Reply, asked: str) -> str:
         """Return where a redirect points, the data node's name being one that can be reached."""
@@ -378,3 +378,10 @@ def _read_json(body: bytes, address: str) -> Any:
 def _is_hopeless(exc: Exception, count: int) -> bool:
     """Whether another try would only fail again: no such host, nobody listens, not trusted."""
     return count == 1 and isinstance(exc, TransportError) and exc.kind in ("dns", "refused", "tls")
+
+
+def _quoted(text: str) -> str:
+    try:
+        return quote(text, _SAFE_IN_PATH)
+    except UnicodeEncodeError:
+        raise StorageError(f"{text!r} is not UTF-8, as names on HDFS are", hint="rename it") from None

@@ -143,7 +143,11 @@ class HdfsStorage(Storage):
 
     def mkdir(self, remote_path: str) -> FileInfo:
         path = checked(remote_path)
-        if not self._client.ask("MKDIRS", path).get("boolean"):
+        try:
+            answer = self._client.ask("MKDIRS", path)
+        except StorageExistsError:
+            raise StorageExistsError(f"{remote_path!r} is on the storage already, as a file") from None
+        if not answer.get("boolean"):
             raise StorageError(f"the storage did not make folder {remote_path!r}")
         return {"name": base_name(path), "type": "directory", "size_bytes": 0, "modified_at": None}
 

@@ -7,9 +7,10 @@ import gzip
 import os
 import tarfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from openpaisdk.errors import MissingExtraError, StorageError, StorageExistsError, StorageNotFolderError
+from openpaisdk.storage.transfer.download import local_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def unpack(source: IO[bytes], folder: str, *, overwrite: bool, meter: Meter, nam
                 _extract(archive, member, folder, overwrite=overwrite)
     except (tarfile.TarError, EOFError) as exc:
         raise StorageError(f"{name!r} cannot be unpacked: {exc}", hint="is it a whole tar file?") from exc
+    except OSError as exc:
+        raise local_error(exc, folder) from exc
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: str, *, overwrite: bool) -> None:
@@ -134,7 +137,13 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: str, *, 
         if not overwrite:
             raise StorageExistsError(f"{path!r} is there already", hint="--overwrite replaces it")
         os.unlink(path)
-    archive.extract(safe, folder, filter="data")
+    try:
+        archive.extract(safe, folder, filter="data")
+    except BaseException:
+        if safe.isfile():
+            with suppress(OSError):
+                os.unlink(path)  # half a file is none
+        raise
 
 
 class _Metered:

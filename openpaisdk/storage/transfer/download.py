@@ -18,11 +18,11 @@ from openpaisdk.errors import (
     StorageNotFoundError,
     StoragePermissionError,
 )
-from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, join, safe_name
+from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, safe_name
 from openpaisdk.storage.transfer.content import fingerprint, local_content, remote_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
-from openpaisdk.storage.transfer.plan import Plan, remote_plan
-from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer
+from openpaisdk.storage.transfer.plan import Plan, matching_plan, remote_plan
+from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer, speak_of
 from openpaisdk.storage.transfer.verify import LENGTH_NOTE, READ_BACK_NOTE, has_same_bytes, mismatch
 
 TYPE_CHECKING = False
@@ -59,6 +59,8 @@ class Download(Transfer):
         name = base_name(remote_path)
         if name and (os.path.isdir(target) or target.endswith(os.sep)):
             target = os.path.join(target, safe_name(name))
+            if info["type"] == "directory":
+                _check_folder(target)  # a name from the storage must not lead out of the folder
         if info["type"] == "directory":
             self._fetch_folder(remote_plan(self._storage, remote_path), remote_path, target)
         else:
@@ -176,22 +178,10 @@ class Download(Transfer):
     # --- several -------------------------------------------------------------------------------
 
     def _fetch_matches(self, pattern: str, local_path: Local) -> FileInfo:
-        from openpaisdk.storage.glob import find
-
         if not isinstance(local_path, (str, os.PathLike)):
             raise StorageError("a pattern may match several files, which do not fit into one stream")
-        folder, matches = find(self._storage, pattern)
-        plan = Plan()
-        for relative, info in matches:
-            path, name = join(folder, relative), base_name(relative)
-            if info["type"] == "directory":
-                plan.add(remote_plan(self._storage, path), name)
-            else:
-                plan.files.append((remote_content(self._storage, path, info), name))
         target = os.fspath(local_path)
-        names = [name for _, name in plan.files]
-        if len(set(names)) < len(names):
-            raise StorageError(f"files that match {pattern!r} have the same name", hint="fetch their folder")
+        plan = matching_plan(self._storage, pattern)
         self._merge(plan, target)
         return {"name": target, "type": "directory", "size_bytes": 0, "modified_at": None}
 
@@ -207,7 +197,11 @@ class Download(Transfer):
         )
         above = os.path.dirname(os.path.abspath(target))
         aside = os.path.join(above, ASIDE_PREFIX + identity)
-        self._fill(plan, aside, goes_on=True)
+        try:
+            self._fill(plan, aside, goes_on=True)
+        except OpenPaiError as exc:
+            speak_of(exc, aside, target)
+            raise
         try:
             os.rename(aside, target)
         except OSError as exc:
@@ -317,7 +311,7 @@ def local_error(exc: OSError, path: str) -> StorageError:
         return StorageFullError(f"no room for {path!r}: {reason.lower()}")
     if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoragePermissionError(f"cannot write {path!r}: {reason.lower()}")
-    if exc.errno == errno.ENOTDIR:
+    if exc.errno in (errno.ENOTDIR, errno.EEXIST):
         return StorageNotFolderError(f"cannot write {path!r}: a part of this path is a file")
     if exc.errno == errno.ENOENT:
         return StorageNotFoundError(f"cannot write {path!r}: its folder is gone")

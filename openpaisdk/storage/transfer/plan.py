@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from openpaisdk.errors import OpenPaiError, StorageError
-from openpaisdk.storage.paths import ASIDE_PREFIX, join, safe_name
+from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, join, safe_name
 from openpaisdk.storage.transfer.content import local_content, remote_content
 
 TYPE_CHECKING = False
@@ -33,6 +33,14 @@ class Plan:
         made = {name.rpartition("/")[0] for _, name in self.files}
         made |= {name.rpartition("/")[0] for name in self.folders}
         return [name for name in self.folders if name not in made]
+
+    def check_names(self, pattern: str) -> None:
+        """Raise when files that a pattern matches would replace each other."""
+        names = {name for _, name in self.files}
+        if len(names) < len(self.files):
+            raise StorageError(
+                f"files that match {pattern!r} have the same name", hint="transfer their folder"
+            )
 
     def add(self, other: Plan, folder: str) -> None:
         """Take in what is in another folder, under the name ``folder``."""
@@ -94,6 +102,27 @@ def remote_plan(storage: Storage, folder: str) -> Plan:
     """
     plan = Plan()
     _list(plan, storage, folder, "")
+    return plan
+
+
+def matching_plan(storage: Storage, pattern: str) -> Plan:
+    """Return what a pattern matches on a storage, each under its own name.
+
+    Raises:
+        StorageNotFoundError: Nothing matches.
+        StorageError: Two files would have one name.
+    """
+    from openpaisdk.storage.glob import find
+
+    folder, found = find(storage, pattern)
+    plan = Plan()
+    for relative, info in found:
+        path, name = join(folder, relative), base_name(relative)
+        if info["type"] == "directory":
+            plan.add(remote_plan(storage, path), name)
+        else:
+            plan.files.append((remote_content(storage, path, info), name))
+    plan.check_names(pattern)
     return plan
 
 

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from openpaisdk.errors import OpenPaiError
     from openpaisdk.storage.base import Storage
     from openpaisdk.storage.transfer.progress import Progress
 
@@ -44,3 +45,9 @@ class Transfer:
         if self._on_note is not None and text not in self._notes:
             self._notes.add(text)
             self._on_note(text)
+
+
+def speak_of(error: OpenPaiError, aside: str, target: str) -> None:
+    """Let an error name what the user knows, not the place where it is built."""
+    error.message = error.message.replace(aside, target)
+    error.args = (error.message,)

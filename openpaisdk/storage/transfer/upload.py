@@ -25,8 +25,8 @@ from openpaisdk.errors import (
 from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, join, parent
 from openpaisdk.storage.transfer.content import Piece, fingerprint, local_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
-from openpaisdk.storage.transfer.plan import Plan, local_plan, remote_plan
-from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer
+from openpaisdk.storage.transfer.plan import Plan, local_plan, matching_plan, remote_plan
+from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer, speak_of
 from openpaisdk.storage.transfer.verify import check_stored, mismatch
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ class Upload(Transfer):
             found = sorted(glob.glob(path)) if has_wildcards(path) else []
             if not found or archive:
                 raise StorageNotFoundError(f"there is no local file {path!r}")
-            return self._put_several(found, remote_path)
+            return self._put_several(path, found, remote_path)
         name = os.path.basename(os.path.abspath(path))
         if archive:
             from openpaisdk.storage.transfer.archive import opened_archive
@@ -70,7 +70,9 @@ class Upload(Transfer):
         return self._put_file(local_content(path), target)
 
     def copy(self, source: Storage, source_path: str, remote_path: str) -> FileInfo:
-        """Store a file or folder of another storage, or of this one."""
+        """Store a file or folder of another storage, or of this one, or what a pattern matches there."""
+        if has_wildcards(source_path) and not source.exists(source_path):
+            return self._put_plan(matching_plan(source, source_path), remote_path)
         info = source.status(source_path)
         target = self._storage._inside(remote_path, base_name(source_path))
         if info["type"] == "directory":
@@ -78,6 +80,37 @@ class Upload(Transfer):
         from openpaisdk.storage.transfer.content import remote_content
 
         return self._put_file(remote_content(source, source_path, info), target)
+
+    def move(self, source: Storage, source_path: str, remote_path: str) -> FileInfo:
+        """Store a file or folder of another storage, and delete it there when it has arrived.
+
+        Raises:
+            StorageError: It changed meanwhile and is still there, or both addresses are of one place.
+        """
+        info = source.status(source_path)
+        target = self._storage._inside(remote_path, base_name(source_path))
+        if f"{target}/".startswith(f"{source_path.rstrip('/')}/") and self._has(source_path, info):
+            raise StorageError(
+                f"{source.uri}{source_path} and {self._storage.uri}{target} look like one place under two "
+                "names",
+                hint="write both addresses alike",
+            )
+        before = _identities(source, source_path, info)
+        moved = self.copy(source, source_path, remote_path)
+        if _identities(source, source_path, source.status(source_path)) != before:
+            raise StorageError(
+                f"{source_path!r} changed while it was moved: it was copied, and nothing was deleted",
+                hint="upload --overwrite copies what is new",
+            )
+        source.delete(source_path, recursive=True)
+        return moved
+
+    def _has(self, path: str, info: FileInfo) -> bool:
+        """Tell whether what is at this path cannot be told from ``info``."""
+        try:
+            return self._storage.status(path) == info
+        except OpenPaiError:
+            return False
 
     # --- one file ------------------------------------------------------------------------------
 
@@ -109,8 +142,9 @@ class Upload(Transfer):
             if not self._verify and self._size_of(aside) != content.size:
                 raise mismatch(content.name)
             self._storage._rename(aside, target, overwrite=self._overwrite)
-        except OpenPaiError:
+        except OpenPaiError as exc:
             self._drop(aside)
+            speak_of(exc, aside, target)
             raise
 
     def _store(self, content: Content, path: str, kept: int | None = None) -> None:
@@ -150,9 +184,8 @@ class Upload(Transfer):
 
     # --- several -------------------------------------------------------------------------------
 
-    def _put_several(self, paths: list[str], remote_path: str) -> FileInfo:
+    def _put_several(self, pattern: str, paths: list[str], remote_path: str) -> FileInfo:
         """Store the matches of a pattern, each under its own name, in a folder."""
-        folder = self._storage.mkdir(remote_path)
         plan = Plan()
         for path in paths:
             name = os.path.basename(path)
@@ -160,6 +193,11 @@ class Upload(Transfer):
                 plan.add(local_plan(path), name)
             else:
                 plan.files.append((local_content(path), name))
+        plan.check_names(pattern)
+        return self._put_plan(plan, remote_path)
+
+    def _put_plan(self, plan: Plan, remote_path: str) -> FileInfo:
+        folder = self._storage.mkdir(remote_path)
         self._merge(plan, remote_path.rstrip("/"))
         return folder
 
@@ -177,6 +215,14 @@ class Upload(Transfer):
     def _build_aside(self, plan: Plan, target: str) -> None:
         """Store a folder under another name, and then under its own: it is there as a whole or not at all."""
         aside = self._aside(target, *(content.identity for content, _ in plan.files), *plan.folders)
+        try:
+            self._build(plan, aside)
+            self._storage._rename(aside, target, overwrite=False)
+        except OpenPaiError as exc:
+            speak_of(exc, aside, target)
+            raise
+
+    def _build(self, plan: Plan, aside: str) -> None:
         kept = self._kept(aside)
         self._make_folders(plan, aside)
         self._begin(plan.size, len(plan.files))
@@ -187,7 +233,6 @@ class Upload(Transfer):
 
         self._run(plan, store)
         self._check_lengths(plan, aside)
-        self._storage._rename(aside, target, overwrite=False)
 
     def _kept(self, folder: str) -> dict[str, int]:
         """Return the lengths of the files that an earlier try has stored aside."""
@@ -258,8 +303,19 @@ class Upload(Transfer):
             if self._verify:
                 piece.check(self._storage, aside, self._note)
             self._storage._rename(aside, target, overwrite=self._overwrite)
-        except BaseException:
+        except BaseException as exc:
             self._drop(aside)
+            if isinstance(exc, OpenPaiError):
+                speak_of(exc, aside, target)
             raise
         self._meter.end_file()
         return self._storage.status(target)
+
+
+def _identities(storage: Storage, path: str, info: FileInfo) -> set[tuple[str, str]]:
+    """Return the files at a path, by name and what tells that one has changed."""
+    from openpaisdk.storage.transfer.content import remote_content
+
+    if info["type"] == "file":
+        return {("", remote_content(storage, path, info).identity)}
+    return {(name, content.identity) for content, name in remote_plan(storage, path).files}

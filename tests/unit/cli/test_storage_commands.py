@@ -216,3 +216,47 @@ def test_a_bar_is_for_terminals_only(folder, tmp_path):  # type: ignore[no-untyp
         Engine(stderr=stream).process(["storage", "download", uri(folder), str(target)])
         assert ("[####" in stream.getvalue()) == isinstance(stream, Terminal)
         assert stream.getvalue().endswith("\x1b[K") or not stream.getvalue()
+
+
+def test_a_line_of_a_tail_ends_at_its_line_break_only(process, folder):  # type: ignore[no-untyped-def]
+    (folder / "log").write_bytes(b"first\n10%\r20%\r30%\nlast\n")
+    assert process("tail", "-n", "2", f"{uri(folder)}/log") == "10%\r20%\r30%\nlast\n"
+
+
+def test_a_pattern_shows_every_match(process, folder):  # type: ignore[no-untyped-def]
+    (folder / "part-1").write_text("two\n")
+    (folder / "part-0").write_text("one\n")
+    assert process("cat", f"{uri(folder)}/part-*") == "one\ntwo\n"
+    with pytest.raises(StorageNotFoundError, match="nothing on the storage matches"):
+        process("cat", f"{uri(folder)}/none-*")
+
+
+def test_a_dash_is_no_remote_file(process, folder):  # type: ignore[no-untyped-def]
+    with pytest.raises(UsageError, match="stdin or stdout"):
+        process("upload", folder / "a.txt", "-")
+
+
+@pytest.mark.parametrize(
+    ("remote", "path"), [(".", "/user/me/"), ("./-", "/user/me/-"), ("a/b", "/user/me/a/b"), ("/a", "/a")]
+)
+def test_a_relative_path_begins_at_the_users_folder(remote, path):  # type: ignore[no-untyped-def]
+    from types import SimpleNamespace as Record
+
+    from openpaisdk.cli.commands.storage import locate
+
+    context = Record(cluster=Record(user="me", storage=lambda alias: alias))
+    assert locate(remote, Record(storage_alias="s"), context) == ("s", path)
+
+
+@pytest.mark.parametrize(("words", "said"), [((), "the same command goes on"), (("--archive",), "")])
+def test_who_interrupts_a_transfer_is_told_whether_it_goes_on(opai, folder, monkeypatch, words, said):  # type: ignore[no-untyped-def]
+    from openpaisdk.storage.transfer.upload import Upload
+
+    def interrupt(*_, **__):  # type: ignore[no-untyped-def]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Upload, "run", interrupt)
+    code, _, err = opai("storage", "upload", *words, folder, f"{uri(folder)}/copy")
+    assert code == 130
+    assert said in err
+    assert ("goes on" in err) == bool(said)

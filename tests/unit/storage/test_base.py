@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import errno
 import io
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from openpaisdk.errors import (
     OpenPaiError,
     StorageError,
     StorageExistsError,
+    StorageFullError,
     StorageIsFolderError,
     StorageMismatchError,
     StorageNotFolderError,
@@ -19,6 +22,7 @@ from openpaisdk.errors import (
     StorageUnavailableError,
     TransferError,
 )
+from openpaisdk.storage.local import FileStorage
 from openpaisdk.storage.paths import ASIDE_PREFIX, checked, join, moment, safe_name
 from openpaisdk.storage.transfer.progress import Progress
 from openpaisdk.storage.transfer.upload import Upload
@@ -372,3 +376,117 @@ def test_a_link_in_the_target_is_not_followed(storage: DictStorage, tree: Path, 
 
 def test_moments_are_iso_texts_in_utc() -> None:
     assert moment(1795218402123) == "2026-11-20T23:46:42.123Z"
+
+
+class _Renamed(FileStorage):
+    """The folders of this machine, under another address."""
+
+    uri = "file://here"
+
+
+def test_a_move_between_two_names_of_one_storage_does_not_delete_the_only_copy(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("precious")
+    with pytest.raises(StorageError, match="one place under two names"):
+        Upload(_Renamed(), overwrite=True).move(FileStorage(), f"{tmp_path}/f", f"{tmp_path}/f")
+    with pytest.raises(StorageError, match="one place under two names"):
+        Upload(_Renamed()).move(FileStorage(), str(tmp_path), f"{tmp_path}/in/side")
+    assert (tmp_path / "f").read_text() == "precious"
+
+
+def test_what_came_to_a_folder_while_it_was_moved_is_not_deleted(
+    storage: DictStorage, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "old").write_text("old")
+    upload = Upload(storage, on_progress=lambda _: (source / "new").write_text("new"))
+    with pytest.raises(StorageError, match="changed while it was moved"):
+        upload.move(FileStorage(), str(source), "/moved")
+    assert {path.name for path in source.iterdir()} == {"old", "new"}
+    assert storage.files["/moved/old"] == b"old"
+
+
+def test_a_folder_is_not_fetched_into_a_link_of_its_name(storage: DictStorage, tmp_path: Path) -> None:
+    storage.files["/x/etc/passwd"] = b"mine"
+    storage.mkdir("/x/etc")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "etc").symlink_to(outside)
+    with pytest.raises(StorageExistsError, match="is a link"):
+        storage.download("/x/etc", str(tmp_path / "target"))
+    assert not list(outside.iterdir())
+
+
+def test_matches_of_one_name_do_not_replace_each_other(storage: DictStorage, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same").write_text(name)
+    with pytest.raises(StorageError, match="the same name"):
+        storage.upload(f"{tmp_path}/*/same", "/all", overwrite=True)
+    assert not storage.exists("/all")
+
+
+def test_a_link_that_leads_nowhere_is_not_dropped_in_silence(storage: DictStorage, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "link").symlink_to("nowhere")
+    with pytest.raises(StorageError, match="link"):
+        Upload(storage).copy(FileStorage(), str(source), "/copy")
+    assert not storage.exists("/copy")
+
+
+def test_a_move_says_which_folder_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    with pytest.raises(StorageNotFoundError, match=r"no folder '.*/missing' to move"):
+        FileStorage().move(f"{tmp_path}/f", f"{tmp_path}/missing/f")
+
+
+def test_an_archive_for_which_there_is_no_room_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "f").write_bytes(b"x" * 100_000)
+    FileStorage().upload(source, f"{tmp_path}/a.tar", archive=True)
+
+    def copy_half(source: Any, target: Any, *_: Any) -> None:
+        target.write(b"x" * 10)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile, "copyfileobj", copy_half)
+    with pytest.raises(StorageFullError, match="no room"):
+        FileStorage().download(f"{tmp_path}/a.tar", tmp_path / "target", archive=True)
+    assert not list((tmp_path / "target").iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.txt", "."])
+def test_an_error_names_what_the_user_knows(
+    storage: DictStorage, tree: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def refuse(path: str, *_: Any, **__: Any) -> None:
+        raise StorageFullError(f"{path!r}: no room")
+
+    monkeypatch.setattr(storage, "_write", refuse)
+    with pytest.raises(StorageError, match=r"'/new.*no room") as caught:
+        storage.upload(str(tree / name), "/new")
+    assert ASIDE_PREFIX not in str(caught.value)
+
+
+def test_what_a_pattern_matches_on_another_storage_is_copied(storage: DictStorage, tree: Path) -> None:
+    Upload(storage).copy(FileStorage(), f"{tree}/*", "/all")
+    assert storage.files["/all/a.txt"] == b"a"
+    assert storage.files["/all/sub/b.txt"] == b"bb"
+    assert "/all/tree" not in storage.files
+
+
+@pytest.mark.parametrize("taken", ["f", "in/d"])
+def test_only_a_file_is_replaced_by_a_move_and_by_a_file(tmp_path: Path, taken: str) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "in" / "d").mkdir(parents=True)
+    (tmp_path / "f").write_text("x")
+    target = tmp_path / taken
+    with pytest.raises(StorageExistsError, match="already") as caught:
+        FileStorage().move(f"{tmp_path}/d", str(target.parent if taken == "in/d" else target), overwrite=True)
+    assert caught.value.hint == "only a file is replaced, and by a file"
+    assert (tmp_path / "d").is_dir()

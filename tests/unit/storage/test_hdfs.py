@@ -276,3 +276,15 @@ def test_opening_a_folder_says_that_it_is_one(storage: HdfsStorage, server: Pape
     server.on("GETFILESTATUS", fine({"FileStatus": FOLDER}))
     with pytest.raises(StorageIsFolderError):
         storage.open("/a")
+
+
+def test_a_name_that_is_not_utf_8_is_an_error_of_that_file(storage: HdfsStorage) -> None:
+    with pytest.raises(StorageError, match="is not UTF-8"):
+        storage.status("/a\udcff")
+
+
+def test_a_folder_over_a_file_is_not_told_to_overwrite(storage: HdfsStorage, server: PaperSender) -> None:
+    server.on("MKDIRS", refused("FileAlreadyExistsException", 403))
+    with pytest.raises(StorageExistsError, match="as a file") as caught:
+        storage.mkdir("/a")
+    assert caught.value.hint is None
