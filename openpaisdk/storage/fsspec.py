@@ -55,15 +55,19 @@ class FsspecStorage(Storage):
         try:
             import fsspec
 
-            made: dict[str, Any] = dict(
-                fsspec.get_filesystem_class(scheme)._get_kwargs_from_urls(f"{scheme}://{authority}")
-            )
-            self._files: Any = fsspec.filesystem(scheme, **{**made, **self._options, **(options or {})})
+            kind = self._kind_of(fsspec.get_filesystem_class(scheme))
+            made: dict[str, Any] = dict(kind._get_kwargs_from_urls(f"{scheme}://{authority}"))
+            self._files: Any = kind(**{**made, **self._options, **(options or {})})
         except ImportError as exc:
             raise MissingExtraError(f"storage {scheme}://", extra=extra) from exc
         except Exception as exc:  # SFTP logs in at once
             raise _other_error(exc, f"{self._uri!r}") from exc
         self._root = "" if scheme in _HOST_SCHEMES else authority
+
+    @staticmethod
+    def _kind_of(kind: Any) -> Any:
+        """Return the class of the filesystem, given fsspec's."""
+        return kind
 
     def __repr__(self) -> str:
         return f"<FsspecStorage {self._uri}>"
@@ -227,12 +231,17 @@ def _other_error(exc: Exception, what: str) -> StorageError:
     names = " ".join(kind.__name__ for kind in type(exc).__mro__)
     if any(word in names for word in ("Credential", "Authentication")):
         return StoragePermissionError(f"{what}: the storage does not know who asks: {exc}", hint=_LOGIN_HINT)
+    if "known_hosts" in str(exc) or "BadHostKey" in names:
+        return StoragePermissionError(
+            f"{what}: the host is not the one that is known: {exc}", hint=_HOST_HINT
+        )
     if any(word in names for word in ("Connection", "Connect", "Timeout", "ServiceRequestError", "gaierror")):
         return StorageUnavailableError(f"{what}: cannot reach the storage: {exc}", hint=_NETWORK_HINT)
     return StorageError(f"{what}: the storage says: {exc}")
 
 
 _LOGIN_HINT = "`options` of the storage in clusters.json hold what its package logs in with"
+_HOST_HINT = "when its key has been compared, `ssh HOST` or `ssh-keyscan` adds it to ~/.ssh/known_hosts"
 _NETWORK_HINT = "check the storage's address and your network"
 
 

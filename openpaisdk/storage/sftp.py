@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""SFTP behind ``fsspec``: threads take turns, for one client of paramiko mixes up the answers to several."""
+"""SFTP behind ``fsspec``.
+
+Threads take turns, for one client of paramiko mixes up the answers to several. A host must be a known one, as
+for ``ssh``; fsspec would take, and log in to, any that answers.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class SftpStorage(FsspecStorage):
-    """Files of one host; arguments as of ``FsspecStorage``."""
+    """Files of one host; arguments as of ``FsspecStorage``.
+
+    ``options`` may name another file than ``~/.ssh/known_hosts``: ``known_hosts``.
+    """
 
     _options: ClassVar[dict[str, Any]] = {"skip_instance_cache": True}
     """Else fsspec gives one client to several storages."""
@@ -25,6 +32,22 @@ class SftpStorage(FsspecStorage):
     def __init__(self, uri: str, **options: Any) -> None:
         self._turn = threading.RLock()
         super().__init__(uri, **options)
+
+    @staticmethod
+    def _kind_of(kind: Any) -> Any:
+        import paramiko
+
+        class KnownHosts(kind):  # type: ignore[misc]
+            """fsspec's, but for whom it trusts."""
+
+            def _connect(self) -> None:
+                known_hosts = self.ssh_kwargs.pop("known_hosts", None)
+                self.client = paramiko.SSHClient()  # refuses hosts that are not known
+                self.client.load_system_host_keys(known_hosts)
+                self.client.connect(self.host, **self.ssh_kwargs)
+                self.ftp = self.client.open_sftp()
+
+        return KnownHosts
 
     @contextmanager
     def _asking(self, remote_path: str) -> Iterator[None]:

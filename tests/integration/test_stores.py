@@ -6,6 +6,7 @@ from __future__ import annotations
 import filecmp
 import itertools
 import random
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -174,7 +175,8 @@ def test_one_connection_serves_many_threads(sftp: Store, tmp_path: Path) -> None
 
 def test_a_host_that_does_not_let_in_is_an_error_without_the_password(sftp: Store) -> None:
     address = sftp.uri.replace("@", ":s3cret@")
-    refused = Store(address, {"look_for_keys": False, "allow_agent": False})
+    known = {"known_hosts": sftp.options["known_hosts"]}
+    refused = Store(address, {**known, "look_for_keys": False, "allow_agent": False})
     with pytest.raises(StoragePermissionError, match="who asks") as caught:
         refused.open()
     assert "s3cret" not in str(caught.value)
@@ -182,6 +184,22 @@ def test_a_host_that_does_not_let_in_is_an_error_without_the_password(sftp: Stor
     (port,) = free_ports(1)
     with pytest.raises(StorageUnavailableError, match="cannot reach"):
         Store(f"sftp://127.0.0.1:{port}", sftp.options).open()
+
+
+def test_only_a_known_host_is_logged_in_to(sftp: Store, tmp_path: Path) -> None:
+    port = sftp.uri.rpartition(":")[2]
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    unknown, another = tmp_path / "unknown", tmp_path / "another"
+    unknown.write_text("")
+    another.write_text(f"[127.0.0.1]:{port} {(tmp_path / 'other.pub').read_text()}")
+    for known_hosts in (unknown, another):
+        with pytest.raises(StoragePermissionError, match="not the one that is known") as caught:
+            Store(sftp.uri, {**sftp.options, "known_hosts": str(known_hosts)}).open()
+        assert "ssh-keyscan" in str(caught.value.hint)
 
 
 @pytest.fixture(scope="module")

@@ -109,9 +109,11 @@ def sftp_server(folder: Path) -> Iterator[Store]:
         "Subsystem sftp internal-sftp\n"
     )
     (folder / "files").mkdir()
-    user = getpass.getuser()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
+    options = {"key_filename": str(folder / "user"), "known_hosts": str(folder / "known_hosts")}
+    address = f"sftp://{getpass.getuser()}@127.0.0.1:{port}"
     with running(folder / "sshd.log", port, sshd, "-D", "-e", "-f", str(folder / "sshd_config")):
-        yield Store(f"sftp://{user}@127.0.0.1:{port}", {"key_filename": str(folder / "user")})
+        yield Store(address, options)
 
 
 AZURITE = "azurite@3"
