@@ -66,6 +66,8 @@ class Storage(ABC):
     """Called with a line for each request, without secrets, where set."""
     has_checksums = False
     """Whether the storage has checksums to compare with, given the packages that compute them."""
+    read_back_bytes = 0
+    """Up to this size, asking for the checksum of a file costs more than reading the file."""
 
     # --- what an implementation supplies -------------------------------------------------------
 

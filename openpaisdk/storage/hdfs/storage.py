@@ -60,6 +60,7 @@ class HdfsStorage(Storage):
     """
 
     has_checksums = True
+    read_back_bytes = 64 << 10
     reads_in_parallel = True
 
     def __init__(

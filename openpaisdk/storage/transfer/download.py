@@ -19,17 +19,17 @@ from openpaisdk.errors import (
     StoragePermissionError,
 )
 from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, has_wildcards, safe_name
-from openpaisdk.storage.transfer.content import fingerprint, local_content, remote_content
+from openpaisdk.storage.transfer.content import fingerprint, remote_content
 from openpaisdk.storage.transfer.crew import for_each_file, raise_failures
 from openpaisdk.storage.transfer.plan import Plan, matching_plan, remote_plan
 from openpaisdk.storage.transfer.transfer import AGAIN_HINT, Transfer, speak_of
-from openpaisdk.storage.transfer.verify import LENGTH_NOTE, READ_BACK_NOTE, has_same_bytes, mismatch
+from openpaisdk.storage.transfer.verify import Comparison, mismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from openpaisdk.storage.base import Checksum, FileInfo, Local
+    from openpaisdk.storage.base import FileInfo, Local
     from openpaisdk.storage.transfer.content import Content
 
 _PIECE_BYTES = 1 << 20
@@ -105,14 +105,14 @@ class Download(Transfer):
 
     def _receive(self, content: Content, remote_path: str, target: Any, aside: str | None = None) -> None:
         """Write a content to a stream, or to what an earlier try has left of it aside, and compare it."""
-        found = self._storage._checksum(remote_path) if self._verify and content.size else None
-        digest = found.make_digest() if found is not None else None
+        comparison = Comparison(self._storage, content, aside, self._note) if self._verify else None
+        digest = comparison.digest if comparison is not None else None
         try:
             if aside is not None and self._storage.reads_in_parallel and content.size >= _PARALLEL_BYTES:
                 self._fetch_segments(content, remote_path, target, digest)
             else:
                 self._fetch_stream(content, target, aside, digest)
-            if not self._is_same(remote_path, found, digest, aside):
+            if comparison is not None and not comparison.is_same():
                 raise mismatch(remote_path)
         except StorageMismatchError:
             if hasattr(target, "truncate") and target.seekable():
@@ -150,19 +150,6 @@ class Download(Transfer):
                 self._meter.add(count)
         if size != content.size:
             raise mismatch(content.name)
-
-    def _is_same(self, remote_path: str, found: Checksum | None, digest: Any, aside: str | None) -> bool:
-        """Tell whether what was fetched is what the storage has, by its checksum where it has one."""
-        if found is None:
-            return True  # there is nothing but the length
-        is_same: bool | None = digest.matches(found) if digest is not None else None
-        if is_same is not None:
-            return is_same
-        if aside is None:
-            self._note(LENGTH_NOTE)
-            return True
-        self._note(READ_BACK_NOTE)
-        return has_same_bytes(self._storage, remote_path, local_content(aside))
 
     def _take_up(self, aside: str, kept: int, digest: Any, view: memoryview) -> None:
         """Count what an earlier try has fetched, and let the digest see it."""

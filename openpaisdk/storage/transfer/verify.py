@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Comparing what was stored with what was sent."""
+"""Comparing what was stored with what was sent, and what was fetched with what is stored."""
 
 from __future__ import annotations
 
 from openpaisdk.errors import StorageMismatchError
+from openpaisdk.storage.transfer.content import local_content
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from openpaisdk.storage.base import Storage
+    from openpaisdk.storage.base import Digest, Storage
     from openpaisdk.storage.transfer.content import Content
 
 _PIECE_BYTES = 1 << 20
@@ -41,18 +42,60 @@ def check_stored(
     if is_same is None:
         if digest is None and storage.has_checksums:
             note(READ_BACK_NOTE)
-        is_same = has_same_bytes(storage, path, content)
+        with storage.open(path) as remote:
+            is_same = has_same_bytes(content, remote)
     if not is_same:
         raise mismatch(content.name)
 
 
-def has_same_bytes(storage: Storage, path: str, content: Content) -> bool:
-    """Tell whether the file at ``path`` of the storage is the content, by reading both."""
-    ours, theirs = memoryview(bytearray(_PIECE_BYTES)), memoryview(bytearray(_PIECE_BYTES))
-    with content.open_at(0) as local, storage.open(path) as remote:
+class Comparison:
+    """How a file that is fetched is compared, its length aside.
+
+    By the storage's checksum, which ``digest`` computes as the bytes pass. Where no package here can, and where
+    that is cheaper, by reading the file once more; what goes to a stream cannot be read again.
+
+    Args:
+        storage: Where the file comes from.
+        content: The file there.
+        aside: Where it is written to; ``None`` for a stream.
+        note: Tells the user something.
+    """
+
+    def __init__(
+        self, storage: Storage, content: Content, aside: str | None, note: Callable[[str], object]
+    ) -> None:
+        self.digest: Digest | None = None
+        self._content = content
+        self._again: str | None = None
+        if content.size <= storage.read_back_bytes and aside is not None:
+            self._again = aside
+            return
+        self._found = storage._checksum(content.name) if content.size else None
+        if self._found is None:
+            return  # there is nothing but the length
+        self.digest = self._found.make_digest()
+        if self.digest is None:
+            self._again = aside
+            note(READ_BACK_NOTE if aside is not None else LENGTH_NOTE)
+
+    def is_same(self) -> bool:
+        """Tell whether all that was fetched is what the storage has."""
+        if self.digest is not None:
+            return self.digest.matches(self._found) is not False
+        if self._again is None or self._content.size == 0:
+            return True
+        with self._content.open_at(0) as stream:
+            return has_same_bytes(local_content(self._again), stream)
+
+
+def has_same_bytes(content: Content, stream: Any) -> bool:
+    """Tell whether a stream gives the content, by reading both to their end."""
+    piece_bytes = min(_PIECE_BYTES, content.size + 1)
+    ours, theirs = memoryview(bytearray(piece_bytes)), memoryview(bytearray(piece_bytes))
+    with content.open_at(0) as file:
         while True:
-            size = _fill(local, ours)
-            if _fill(remote, theirs) != size or ours[:size] != theirs[:size]:
+            size = _fill(file, ours)
+            if _fill(stream, theirs) != size or ours[:size] != theirs[:size]:
                 return False
             if size == 0:
                 return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is compared when the checksum that a storage has cannot be computed here (no extra ``fast``)."""
+"""Files are read once more where their checksum cannot be computed here (no extra ``fast``), or costs more."""
 
 from __future__ import annotations
 
@@ -79,3 +79,23 @@ def test_a_stream_is_compared_by_length_and_that_is_said(storage: SpoilingStorag
 def test_nothing_is_read_twice_unverified(storage: SpoilingStorage, tmp_path: Path) -> None:
     storage.download("/a/f", tmp_path / "f", verify=False)
     assert storage.reads == 1
+
+
+class CheaplyReadStorage(SpoilingStorage):
+    read_back_bytes = 7
+
+    def _checksum(self, remote_path: str) -> UnknownChecksum:
+        raise AssertionError("the checksum of a small file was asked for")
+
+
+def test_a_small_file_is_read_again_rather_than_asked_for_its_checksum(tmp_path: Path) -> None:
+    storage = CheaplyReadStorage()
+    storage.mkdir("/a")
+    storage.files["/a/f"] = b"content"
+    storage.spoilt = 1
+    with pytest.raises(StorageMismatchError):
+        storage.download("/a/f", tmp_path / "f")
+    notes: list[str] = []
+    storage.download("/a/f", tmp_path / "f", on_note=notes.append)
+    assert (tmp_path / "f").read_bytes() == b"content"
+    assert (storage.reads, notes) == (4, [])
