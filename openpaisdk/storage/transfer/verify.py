@@ -51,7 +51,7 @@ def check_stored(
 class Comparison:
     """How a file that is fetched is compared, its length aside.
 
-    By the storage's checksum, which ``digest`` computes as the bytes pass. Where no package here can, and where
+    By the storage's checksum, which ``digest`` computes as the bytes pass. Where none here can, and where
     that is cheaper, by reading the file once more; what goes to a stream cannot be read again.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files are read once more where their checksum cannot be computed here (no extra ``fast``), or costs more."""
+"""Files are read once more where their checksum cannot be computed here (no extra `fast`) or costs more."""
 
 from __future__ import annotations
 
