@@ -7,7 +7,7 @@ import os
 import time
 
 from openpaisdk._secret import Secret
-from openpaisdk.constants import LOCAL_ALIAS
+from openpaisdk.constants import LOCAL_ALIAS, OWN_STORAGE
 from openpaisdk.errors import ClusterError
 from openpaisdk.http.urls import encode_query, is_loopback, split_url
 from openpaisdk.rest import replies
@@ -471,10 +471,19 @@ class Cluster:
         storage.trace = self._trace
         return storage
 
+    def job_storage(self) -> Storage:
+        """Return the storage that jobs' folders are on: the embedded cluster's own, elsewhere the default.
+
+        Raises:
+            ConfigError: The cluster has no storage at all.
+        """
+        return self.storage(self._own_storage_alias())
+
     def storage_at(self, uri: str) -> tuple[Storage, str]:
         """Return the storage behind the full address of a file, and the file's path on it.
 
-        One that is among the cluster's storages is entered as that.
+        One that is among the cluster's storages is entered as that; ``hdfs:///path``, which names no host, is
+        on that of jobs.
 
         Raises:
             UsageError: Nothing serves this scheme.
@@ -483,6 +492,8 @@ class Cluster:
         from openpaisdk.storage.registry import open_storage, split_uri
 
         address, path = split_uri(uri)
+        if address == OWN_STORAGE:
+            return self.job_storage(), path
         place = _authority(address)
         own = self._own_storage_alias()
         if own is not None and place and place == _authority(self._embedded_uri()):

@@ -50,8 +50,8 @@ def add_preludes(
         ConfigError: The job needs a storage and none is known for the cluster.
     """
     packages = list(recipe.get("packages", ()))
-    storage_uri = find_storage(cluster, is_needed=bool(recipe.get("code") or recipe.get("outputs")))
-    if storage_uri is None and not packages and not recipe.get("code"):
+    storage_uri = find_storage(cluster, is_needed=any(map(recipe.get, ("code", "archives", "outputs"))))
+    if storage_uri is None and not any(map(recipe.get, ("code", "archives", "packages"))):
         return False
     address = f"{storage_uri}{workspace.rstrip('/')}" if storage_uri else ""
     roles = document["taskRoles"]
@@ -132,9 +132,11 @@ def build_prelude(
         recipe: ``extras.openpaisdk`` of the document.
         requirements: Requirement files among the sources.
     """
+    from openpaisdk.job.archives import folder_of
     from openpaisdk.job.commands import quote
 
     install = [word for name in requirements for word in ("-r", name)] + list(recipe.get("packages", ()))
+    fetch = [word for uri in recipe.get("archives", ()) for word in (uri, folder_of(uri))]
     lines = [
         f"{MARKER} {VERSION}, runs before the job's own commands ---",
         f"paisdk_workspace={quote(address) if address else ''}",
@@ -142,6 +144,7 @@ def build_prelude(
         f'paisdk_output="{output}"',
         f"paisdk_install=({' '.join(map(quote, install))})",
         f"paisdk_outputs=({' '.join(map(quote, recipe.get('outputs', ())))})",
+        *([f"paisdk_archives=({' '.join(map(quote, fetch))})"] if fetch else []),
         _shell_text(),
         END,
     ]

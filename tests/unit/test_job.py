@@ -124,7 +124,7 @@ class FakeCluster:
             raise JobNotFoundError(f"no job {name!r}")
         return {"extras": {"openpaisdk": {"workspace": "/user/bob"}}}
 
-    def storage(self):
+    def job_storage(self):
         return self.files
 
     def storage_uri(self):
