@@ -68,8 +68,8 @@ class Storage:
         class NoRedirectOfPut(urllib.request.HTTPRedirectHandler):
             """A file is sent where the first reply says."""
 
-            def redirect_request(self, *_: Any) -> None:
-                return None
+            def redirect_request(self, request: Any, *reply: Any) -> Any:
+                return None if request.get_method() == "PUT" else super().redirect_request(request, *reply)
 
         scheme, _, rest = uri.partition("://")
         if scheme not in ("webhdfs", "swebhdfs") or "/" not in rest:
@@ -200,10 +200,14 @@ class RemoteFile:
 
     def look(self) -> None:
         with self.storage.request("GET", self.storage.url(self.name, "GETFILESTATUS")) as reply:
-            status = json.loads(reply.read().decode("utf-8"))["FileStatus"]
-        if status["type"] != "FILE":
+            text = reply.read().decode("utf-8", "replace")
+        try:
+            status = json.loads(text)["FileStatus"]
+            kind, self.size = status["type"], int(status["length"])
+        except (ValueError, KeyError, TypeError):
+            raise Refused("what answers is no WebHDFS") from None
+        if kind != "FILE":
             raise Refused("it is a folder, a tar file was expected")
-        self.size = int(status["length"])
 
     def read(self, size: int = PIECE) -> bytes:
         self.wanted = min(size, self.size - self.position)
@@ -359,6 +363,7 @@ def unpack_stream(file: Any, folder: str) -> None:
         with tarfile.open(fileobj=file, mode="r|*") as archive:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]
+                member.name, member.linkname = native(member.name), native(member.linkname)
                 if member.islnk():
                     copy_again(member, root)
                     continue
@@ -374,6 +379,11 @@ def unpack_stream(file: Any, folder: str) -> None:
     except Exception as error:  # of whichever decompressor
         raise Failure(UNPACK_REFUSED, "cannot unpack the archive: " + str(error)) from None
     check_chains(links, root)
+
+
+def native(name: str) -> str:
+    """Return a name as this system takes it: in pax headers they are UTF-8, whatever the locale."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def copy_again(member: tarfile.TarInfo, root: str) -> None:

@@ -220,6 +220,31 @@ extras: {gangAllocation: false}
 """
 
 
+def test_a_folder_that_was_stored_once_is_unpacked_by_each_job_that_names_it(opai):
+    images = opai.folder / "images"
+    (images / "sub").mkdir(parents=True)
+    (images / "a.txt").write_text("one\n")
+    (images / "sub" / "ü b.txt").write_text("two\n")
+    stored = opai("storage", "upload", "--archive", "images", "images.tar.gz")
+    assert stored.code == 0, stored.err
+    user = opai("job", "fast", "--preview", "-o", "json", "true").json["extras"]["openpaisdk"]["workspace"]
+    place = opai("storage", "list-storage", "-o", "json").json[0]["uri"]
+    for address in (f"hdfs://{user}/images.tar.gz", f"{place}{user}/images.tar.gz"):
+        words = ["job", "fast", "-s", address, "--follow", "cat", "images/a.txt", "images/sub/ü b.txt"]
+        done = opai(*words)
+        assert (done.code, "\none\ntwo\n" in done.out) == (0, True), done.err
+        assert "into images/" in done.err
+        assert "uploading" not in done.err
+        sent = opai(*words[:4], "--preview", "-o", "json", "true").json
+        assert sent["extras"]["openpaisdk"]["archives"] == [f"hdfs://{user}/images.tar.gz"]
+    missing = opai("job", "fast", "-j", "never", "-s", f"hdfs://{user}/no.tar", "true")
+    assert (missing.code, opai("job", "status", "never").code) == (5, 5)
+    assert f"there is no '{user}/no.tar'" in missing.err
+    opai("storage", "mkdir", "folder.tar")
+    assert opai("job", "fast", "-s", f"hdfs://{user}/folder.tar", "true").code == 1
+    assert opai("storage", "list", f"hdfs://{user}/images.tar.gz").code == 0
+
+
 def test_lines_of_several_tasks_carry_their_task(opai):
     words = ["job", "submit", "--config", "-", "--follow"]
     done = opai(*words, "-o", "json", text=SEVERAL)
