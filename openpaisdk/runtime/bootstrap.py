@@ -173,7 +173,7 @@ def copy(source: Any, target: "IO[bytes]") -> int:
 
 
 def open_storage(uri: str) -> Storage:
-    """Open a folder; the attempt's token is for the storage that the job's own folder is on, and for no other."""
+    """Open a folder; the attempt's token goes to the storage that the job's own folder is on, no other."""
     is_own = place_of(uri)[1] == place_of(os.environ["PAI_SDK_JOB_WORKSPACE"])[1]
     token_file = os.environ.get("PAI_SDK_TOKEN_FILE") if is_own else None
     return Storage(uri, token_file, os.environ.get("PAI_USER_NAME"))
@@ -210,21 +210,21 @@ class RemoteFile:
             raise Refused("it is a folder, a tar file was expected")
 
     def read(self, size: int = PIECE) -> bytes:
-        self.wanted = min(size, self.size - self.position)
-        if not self.wanted:
+        wanted = min(size, self.size - self.position)
+        if not wanted:
             return b""
-        persist(self.read_on)
+        persist(lambda: self.read_on(wanted))
         self.position += len(self.data)
         return self.data
 
-    def read_on(self) -> None:
+    def read_on(self, wanted: int) -> None:
         import http.client
 
         if self.reply is None:
             url = self.storage.url(self.name, "OPEN", offset=str(self.position))
             self.reply = self.storage.request("GET", url)
         try:
-            self.data = self.reply.read(self.wanted)
+            self.data = self.reply.read(wanted)
         except (OSError, http.client.HTTPException) as error:
             self.data, reason = b"", str(error) or type(error).__name__
         else:
@@ -326,19 +326,23 @@ def make_link(member: tarfile.TarInfo, root: str) -> None:
 
 def fetch(arguments: "list[str]") -> None:
     """Unpack tar files, each into a folder below the current one; address and folder take turns."""
-    for address, folder in zip(arguments[::2], arguments[1::2]):
-        say("fetching " + address + " into " + folder + "/")
-        if not is_inside(os.path.realpath(folder), os.path.realpath(os.getcwd())):
-            raise Failure(UNPACK_REFUSED, repr(folder) + " is a link that leads out of the task's folder")
-        if address.startswith("hdfs:///"):
-            # on the storage that the job's own folder is on
-            address = place_of(os.environ["PAI_SDK_JOB_WORKSPACE"])[0] + address[len("hdfs://") :]
-        above, _, name = address.rpartition("/")
-        try:
-            with contextlib.closing(RemoteFile(open_storage(above + "/"), name)) as file:
-                unpack_stream(decompressed(file, name), folder)
-        except (Unreachable, Refused) as error:
-            raise Failure(FETCH_FAILED, "cannot fetch " + address + ": " + str(error)) from None
+    for at in range(0, len(arguments) - 1, 2):
+        fetch_archive(arguments[at], arguments[at + 1])
+
+
+def fetch_archive(address: str, folder: str) -> None:
+    say("fetching " + address + " into " + folder + "/")
+    if not is_inside(os.path.realpath(folder), os.path.realpath(os.getcwd())):
+        raise Failure(UNPACK_REFUSED, repr(folder) + " is a link that leads out of the task's folder")
+    if address.startswith("hdfs:///"):
+        # on the storage that the job's own folder is on
+        address = place_of(os.environ["PAI_SDK_JOB_WORKSPACE"])[0] + address[len("hdfs://") :]
+    above, _, name = address.rpartition("/")
+    try:
+        with contextlib.closing(RemoteFile(open_storage(above + "/"), name)) as file:
+            unpack_stream(decompressed(file, name), folder)
+    except (Unreachable, Refused) as error:
+        raise Failure(FETCH_FAILED, "cannot fetch " + address + ": " + str(error)) from None
 
 
 def decompressed(file: Any, name: str) -> Any:
@@ -360,7 +364,7 @@ def unpack_stream(file: Any, folder: str) -> None:
     links = []
     try:
         os.makedirs(root, exist_ok=True)
-        with tarfile.open(fileobj=file, mode="r|*") as archive:
+        with tarfile.open(fileobj=file, mode="r|*", bufsize=PIECE // 4) as archive:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]
                 member.name, member.linkname = native(member.name), native(member.linkname)

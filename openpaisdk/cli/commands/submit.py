@@ -113,7 +113,11 @@ class FastJob(_Submission):
         )
         parser.add_argument("--vc", "--virtual-cluster", metavar="VC", help="virtual cluster")
         parser.add_argument(
-            "-s", "--source", action="append", metavar="PATH", help=f"file or folder to upload, or tar file on a storage to unpack ({many})"
+            "-s",
+            "--source",
+            action="append",
+            metavar="PATH",
+            help=f"file or folder to upload, or tar file on a storage to unpack ({many})",
         )
         parser.add_argument(
             "-p",
