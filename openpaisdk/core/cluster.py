@@ -453,11 +453,11 @@ class Cluster:
             UnknownStorageError: The cluster has no storage of this alias.
             ConfigError: The cluster has no storage at all.
         """
-        from openpaisdk.core.storages import find_storage
+        from openpaisdk.core.storages import find_storage, marked_alias
         from openpaisdk.storage.registry import open_storage
 
         own = self._own_storage_alias()
-        if own is not None and alias in (None, own):
+        if own is not None and (alias or marked_alias(self.storages) or own) == own:
             client = self.rest
             uri = f"{client.origin}/webhdfs/v1"
             options: dict[str, Any] = {"user": self.user, "token": client.token()}
@@ -507,16 +507,16 @@ class Cluster:
 
     def storage_list(self) -> list[dict[str, Any]]:
         """Return ``{"alias", "uri", "default"}`` of each storage of the cluster."""
-        from openpaisdk.core.storages import list_storages
+        from openpaisdk.core.storages import list_storages, marked_alias
 
         own = self._own_storage_alias()
         found = list(list_storages(self.storages, hdfs_web_uri=self.hdfs_web_uri))
         if own is None:
             return found
         uri = f"webhdfs://{_authority(self._embedded_uri())}" if self._embedded_uri() else None
+        default = marked_alias(self.storages) or own
         return [
-            {"alias": own, "uri": uri, "default": True},
-            *({**entry, "default": False} for entry in found),
+            {**entry, "default": entry["alias"] == default} for entry in ({"alias": own, "uri": uri}, *found)
         ]
 
     def _own_storage_alias(self) -> str | None:

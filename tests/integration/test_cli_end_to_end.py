@@ -245,6 +245,19 @@ def test_a_folder_that_was_stored_once_is_unpacked_by_each_job_that_names_it(opa
     assert opai("storage", "list", f"hdfs://{user}/images.tar.gz").code == 0
 
 
+def test_jobs_of_the_embedded_cluster_stay_on_its_own_storage_whichever_is_the_default(opai):
+    attach = ("cluster", "attach-hdfs", "-s", "share", "--web-hdfs-uri", "file://localhost", "--default")
+    assert opai(*attach).code == 0
+    try:
+        assert opai("storage", "mkdir", str(opai.folder / "made")).code == 0
+        assert (opai.folder / "made").is_dir()
+        words = ["job", "fast", "-j", "defaults", "--outputs", "o", "-p", "pip", "--wait", "echo x > o"]
+        assert opai(*words).code == 0
+        assert [item["name"] for item in opai("output", "list", "-j", "defaults", "-o", "json").json] == ["o"]
+    finally:
+        assert opai("cluster", "remove", "local").code == 0
+
+
 def test_lines_of_several_tasks_carry_their_task(opai):
     words = ["job", "submit", "--config", "-", "--follow"]
     done = opai(*words, "-o", "json", text=SEVERAL)
