@@ -66,6 +66,9 @@ class Storage(ABC):
     has_checksums = False
     """Whether the storage has checksums to compare with, given the packages that compute them."""
 
+    closes_slowly = False
+    """Whether each file takes a while to close, so that many small ones are better sent as one."""
+
     # --- what an implementation supplies -------------------------------------------------------
 
     @property

@@ -258,6 +258,18 @@ def test_jobs_of_the_embedded_cluster_stay_on_its_own_storage_whichever_is_the_d
         assert opai("cluster", "remove", "local").code == 0
 
 
+def test_many_small_files_are_told_once_and_leave_stdout_to_the_value(opai):
+    for number in range(500):
+        path = opai.folder / "many" / str(number % 5) / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    done = opai("storage", "upload", "many", "many", "-o", "json")
+    assert (done.code, done.json[0]["name"]) == (0, "many"), done.err
+    assert done.err.count("500 small files go to HDFS one by one") == 1
+    quiet = opai("storage", "upload", "many", "again", "-q")
+    assert (quiet.code, quiet.err) == (0, "")
+
+
 def test_lines_of_several_tasks_carry_their_task(opai):
     words = ["job", "submit", "--config", "-", "--follow"]
     done = opai(*words, "-o", "json", text=SEVERAL)

@@ -60,6 +60,7 @@ class HdfsStorage(Storage):
     """
 
     has_checksums = True
+    closes_slowly = True
 
     def __init__(
         self,
