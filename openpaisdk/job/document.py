@@ -326,6 +326,16 @@ class Job:
         """Addresses of tar files on a storage that each task fetches and unpacks."""
         return list(self._recipe().get("archives", ()))
 
+    @property
+    def archive_folders(self) -> list[str]:
+        """Names of the folders that these are unpacked into."""
+        archives = self.archives
+        if not archives:
+            return []
+        from openpaisdk.job.archives import folder_of
+
+        return list(map(folder_of, archives))
+
     def select_sources(self) -> Selection:
         """Return which files are sent for ``sources``, as they are now; its ``preview()`` says how much.
 
@@ -350,14 +360,6 @@ class Job:
         """Send the same sources that another job was sent with (its name may be ``user~name``)."""
         self.code_from = (cluster, job_name)
         return self
-
-    def _archive_folders(self) -> list[str]:
-        """Return the folders that archives are unpacked into."""
-        if not self.archives:
-            return []
-        from openpaisdk.job.archives import folder_of
-
-        return list(map(folder_of, self.archives))
 
     def _recipe(self) -> dict[str, Any]:
         extras = self._document.get("extras")
@@ -484,7 +486,7 @@ class Job:
             return
         from openpaisdk.sources import choose_named
 
-        given = [*self.sources, *self._archive_folders()]
+        given = [*self.sources, *self.archive_folders]
         self.auto_sources, left_out = choose_named(folder, named, given=given)
         if self.auto_sources:
             self.add_sources(*self.auto_sources)

@@ -132,11 +132,9 @@ def build_prelude(
         recipe: ``extras.openpaisdk`` of the document.
         requirements: Requirement files among the sources.
     """
-    from openpaisdk.job.archives import folder_of
     from openpaisdk.job.commands import quote
 
     install = [word for name in requirements for word in ("-r", name)] + list(recipe.get("packages", ()))
-    fetch = [word for uri in recipe.get("archives", ()) for word in (uri, folder_of(uri))]
     lines = [
         f"{MARKER} {VERSION}, runs before the job's own commands ---",
         f"paisdk_workspace={quote(address) if address else ''}",
@@ -144,11 +142,21 @@ def build_prelude(
         f'paisdk_output="{output}"',
         f"paisdk_install=({' '.join(map(quote, install))})",
         f"paisdk_outputs=({' '.join(map(quote, recipe.get('outputs', ())))})",
-        *([f"paisdk_archives=({' '.join(map(quote, fetch))})"] if fetch else []),
+        *_archive_lines(recipe.get("archives", ())),
         _shell_text(),
         END,
     ]
     return "\n".join(lines)
+
+
+def _archive_lines(uris: Sequence[str]) -> list[str]:
+    """Return the line that says which archives to fetch, and into which folder each."""
+    if not uris:
+        return []
+    from openpaisdk.job.archives import folder_of
+    from openpaisdk.job.commands import quote
+
+    return [f"paisdk_archives=({' '.join(quote(word) for uri in uris for word in (uri, folder_of(uri)))})"]
 
 
 def build_plain_install(packages: Sequence[str]) -> str:

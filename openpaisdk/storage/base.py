@@ -304,7 +304,7 @@ class Storage(ABC):
         self,
         remote_path: str,
         *,
-        older_than_s: float = 7 * 24 * 3600,
+        older_than_s: float | None = None,
         on_note: Callable[[str], object] | None = None,
     ) -> FileInfos:
         """Delete what transfers that were broken off have left in a folder and all folders below it.
@@ -313,7 +313,7 @@ class Storage(ABC):
 
         Args:
             remote_path: The folder.
-            older_than_s: How long nothing of a transfer must have changed, at least a day.
+            older_than_s: How long nothing of a transfer must have changed, at least a day; ``None``: a week.
             on_note: Called with how much stays, and with folders that may not be listed.
 
         Returns:

@@ -144,13 +144,10 @@ class DeleteFiles(StorageCommand):
             if args.older_than is not None:
                 raise UsageError("--older-than is for --left-overs")
             return [storage.delete(path, recursive=args.recursive) for storage, path in found]
-        from openpaisdk.storage.transfer.left_overs import USUAL_AGE_S
-
-        age_s = USUAL_AGE_S if args.older_than is None else args.older_than
         return [
             info
             for storage, path in found
-            for info in storage.delete_left_overs(path, older_than_s=age_s, on_note=context.note)
+            for info in storage.delete_left_overs(path, older_than_s=args.older_than, on_note=context.note)
         ]
 
 

@@ -215,12 +215,10 @@ def _send(job: Job, args: Namespace, context: Context) -> dict[str, Any]:
 
 def _tell_uploads(job: Job, context: Context) -> None:
     """Say which files go along, how large they are, and which ones do not."""
-    from openpaisdk.job.archives import folder_of
-
     for note in job.notes:
         context.note(note)
-    for uri in job.archives:
-        context.note(f"the job fetches {uri} into {folder_of(uri)}/")
+    for uri, folder in zip(job.archives, job.archive_folders, strict=True):
+        context.note(f"the job fetches {uri} into {folder}/")
     if context.args.quiet or not job.sources:
         return
     from openpaisdk.sources import select

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     Note = Callable[[str], object]
 
 _NAME = re.compile(rf"({re.escape(ASIDE_PREFIX)}[0-9a-f]{{20}})(\.\d{{5,}})?")
-LEAST_AGE_S = 24 * 3600
-"""HDFS shows the time when a file was begun until it is closed; a day is longer than one takes."""
-USUAL_AGE_S = 7 * LEAST_AGE_S
+_LEAST_AGE_S = 24 * 3600
+"""Of a file that is being written HDFS shows when it was begun, so a short age would not tell it apart."""
+_USUAL_AGE_S = 7 * _LEAST_AGE_S
 
 
 def delete_left_overs(
     storage: Storage,
     folder: str,
     *,
-    older_than_s: float,
+    older_than_s: float | None = None,
     on_note: Note | None = None,
     now_s: float | None = None,
 ) -> FileInfos:
@@ -42,7 +42,8 @@ def delete_left_overs(
     Args:
         now_s: The moment to count from, in seconds since 1970; ``None``: now.
     """
-    if older_than_s < LEAST_AGE_S:
+    age_s = _USUAL_AGE_S if older_than_s is None else older_than_s
+    if age_s < _LEAST_AGE_S:
         raise UsageError(
             "left-overs of the last 24 hours may be taken up again", hint="wait for a day at least"
         )
@@ -52,7 +53,7 @@ def delete_left_overs(
     transfers: dict[str, FileInfos] = {}
     for name, info in _find(storage, checked(folder), note):
         transfers.setdefault(name, []).append(info)
-    limit = moment(((time.time() if now_s is None else now_s) - older_than_s) * 1000)
+    limit = moment(((time.time() if now_s is None else now_s) - age_s) * 1000)
     deleted: FileInfos = []
     kept = 0
     for left in transfers.values():
