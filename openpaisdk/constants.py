@@ -40,6 +40,8 @@ HDFS_HINT = "opai cluster add … --hdfs-web-uri http://host:9870 names the clus
 # --- jobs --------------------------------------------------------------------------------------
 EXTRAS_KEY = "openpaisdk"
 """Key under ``extras`` of a protocol document where this SDK keeps what it needs of a job."""
+OWN_STORAGE = "hdfs://"
+"""Address, without a host, of the storage that a job's folder is on: ``hdfs:///user/alice/images.tar``."""
 CODE_FOLDER = "code"
 OUTPUT_FOLDER = "output"
 ARCHIVE_NAME = "sources-{}.tar.gz"

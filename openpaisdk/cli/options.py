@@ -45,6 +45,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def duration(text: str) -> float:
+    """Read a duration with its unit, such as ``36h`` or ``7d``, in seconds."""
+    unit = {"m": 60, "h": 3600, "d": 24 * 3600}.get(text[-1:])
+    if unit is None or not (text.isascii() and text[:-1].isdecimal()) or len(text) > 6:
+        raise ArgumentTypeError(f"expected a duration such as 36h or 7d; got {text!r}")
+    return float(int(text[:-1]) * unit)
+
+
 def memory_mb(text: str) -> int:
     """Read a size such as ``4096`` (MB), ``4g`` or ``512m``."""
     from openpaisdk.spec.names import parse_memory_mb

@@ -86,7 +86,8 @@ class ClusterBook:
         if alias is not None:
             self.get(alias)
             return alias
-        defined = self.defined()
+        # an entry of the embedded cluster that only keeps storages for it defines no other cluster
+        defined = [name for name in self.defined() if name != LOCAL_ALIAS or self.get(name).get("pai_uri")]
         if len(defined) > 1:
             raise ConfigError(
                 f"several clusters are defined ({', '.join(defined)}) and none is the default",

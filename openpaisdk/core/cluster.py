@@ -7,7 +7,7 @@ import os
 import time
 
 from openpaisdk._secret import Secret
-from openpaisdk.constants import LOCAL_ALIAS
+from openpaisdk.constants import LOCAL_ALIAS, OWN_STORAGE
 from openpaisdk.errors import ClusterError
 from openpaisdk.http.urls import encode_query, is_loopback, split_url
 from openpaisdk.rest import replies
@@ -453,11 +453,11 @@ class Cluster:
             UnknownStorageError: The cluster has no storage of this alias.
             ConfigError: The cluster has no storage at all.
         """
-        from openpaisdk.core.storages import find_storage
+        from openpaisdk.core.storages import find_storage, marked_alias
         from openpaisdk.storage.registry import open_storage
 
         own = self._own_storage_alias()
-        if own is not None and alias in (None, own):
+        if own is not None and (alias or marked_alias(self.storages) or own) == own:
             client = self.rest
             uri = f"{client.origin}/webhdfs/v1"
             options: dict[str, Any] = {"user": self.user, "token": client.token()}
@@ -480,10 +480,19 @@ class Cluster:
         storage.trace = self._trace
         return storage
 
+    def job_storage(self) -> Storage:
+        """Return the storage that jobs' folders are on: the embedded cluster's own, elsewhere the default.
+
+        Raises:
+            ConfigError: The cluster has no storage at all.
+        """
+        return self.storage(self._own_storage_alias())
+
     def storage_at(self, uri: str) -> tuple[Storage, str]:
         """Return the storage behind the full address of a file, and the file's path on it.
 
-        One that is among the cluster's storages is entered as that, but as the user whom the address names.
+        One that is among the cluster's storages is entered as that, but as the user whom the address names;
+        ``hdfs:///path``, which names no host, is on that of jobs.
 
         Raises:
             UsageError: Nothing serves this scheme.
@@ -492,6 +501,8 @@ class Cluster:
         from openpaisdk.storage.registry import split_uri
 
         address, path = split_uri(uri)
+        if address == OWN_STORAGE:
+            return self.job_storage(), path
         place = _authority(address)
         own = self._own_storage_alias()
         if own is not None and place and place == _authority(self._embedded_uri()):
@@ -508,16 +519,16 @@ class Cluster:
 
     def storage_list(self) -> list[dict[str, Any]]:
         """Return ``{"alias", "uri", "default"}`` of each storage of the cluster."""
-        from openpaisdk.core.storages import list_storages
+        from openpaisdk.core.storages import list_storages, marked_alias
 
         own = self._own_storage_alias()
         found = list(list_storages(self.storages, hdfs_web_uri=self.hdfs_web_uri))
         if own is None:
             return found
         uri = f"webhdfs://{_authority(self._embedded_uri())}" if self._embedded_uri() else None
+        default = marked_alias(self.storages) or own
         return [
-            {"alias": own, "uri": uri, "default": True},
-            *({**entry, "default": False} for entry in found),
+            {**entry, "default": entry["alias"] == default} for entry in ({"alias": own, "uri": uri}, *found)
         ]
 
     def _own_storage_alias(self) -> str | None:

@@ -52,13 +52,18 @@ def find_storage(
 
 def default_alias(storages: Mapping[str, Any], *, hdfs_web_uri: str | None) -> str | None:
     """Return the alias of the storage that is meant when none is named, ``None`` when there is none."""
-    entries = _entries(storages)
-    marked = next((name for name, entry in entries.items() if entry.get("default")), None)
+    marked = marked_alias(storages)
     if marked is not None:
         return marked
     if hdfs_web_uri:
         return HDFS_ALIAS
+    entries = _entries(storages)
     return next(iter(entries)) if len(entries) == 1 else None
+
+
+def marked_alias(storages: Mapping[str, Any]) -> str | None:
+    """Return the alias of the storage that was made the default by ``attach-hdfs --default``."""
+    return next((name for name, entry in _entries(storages).items() if entry.get("default")), None)
 
 
 def list_storages(storages: Mapping[str, Any], *, hdfs_web_uri: str | None) -> Iterator[dict[str, Any]]:

@@ -288,8 +288,22 @@ class Job:
         return self
 
     def add_sources(self, *paths: str | os.PathLike[str]) -> Job:
-        """Send files and folders along; in the job they have the same path relative to the working folder."""
-        self._extend("sources", [os.fspath(path) for path in paths])
+        """Send files and folders along; in the job they have the same path relative to the working folder.
+
+        The address of a tar file on a storage (``hdfs:///user/alice/images.tar``) is not sent: the job
+        fetches it and unpacks it into a folder of its name (``images``).
+
+        Raises:
+            SourceError: An address is not that of a tar file on HDFS.
+        """
+        texts = [os.fspath(path) for path in paths]
+        archives = [text for text in texts if "://" in text]
+        if archives:
+            from openpaisdk.job.archives import checked_archive
+
+            self._extend("archives", list(map(checked_archive, archives)))
+        if len(archives) < len(texts):
+            self._extend("sources", [text for text in texts if "://" not in text])
         return self
 
     def add_packages(self, *packages: str) -> Job:
@@ -306,6 +320,21 @@ class Job:
     def sources(self) -> list[str]:
         """Paths that are packed and sent along."""
         return list(self._recipe().get("sources", ()))
+
+    @property
+    def archives(self) -> list[str]:
+        """Addresses of tar files on a storage that each task fetches and unpacks."""
+        return list(self._recipe().get("archives", ()))
+
+    @property
+    def archive_folders(self) -> list[str]:
+        """Names of the folders that these are unpacked into."""
+        archives = self.archives
+        if not archives:
+            return []
+        from openpaisdk.job.archives import folder_of
+
+        return list(map(folder_of, archives))
 
     def select_sources(self) -> Selection:
         """Return which files are sent for ``sources``, as they are now; its ``preview()`` says how much.
@@ -457,7 +486,8 @@ class Job:
             return
         from openpaisdk.sources import choose_named
 
-        self.auto_sources, left_out = choose_named(folder, named, given=self.sources)
+        given = [*self.sources, *self.archive_folders]
+        self.auto_sources, left_out = choose_named(folder, named, given=given)
         if self.auto_sources:
             self.add_sources(*self.auto_sources)
             self.notes.append(f"sending {', '.join(self.auto_sources)}: the command names it")

@@ -130,7 +130,7 @@ class JobOutputs:
 
     def list(self, name: str = "") -> list[dict[str, Any]]:
         """Return what is stored (or what is in the folder ``name`` of it); nothing stored: an empty list."""
-        storage = self._job.cluster.storage()
+        storage = self._job.cluster.job_storage()
         if not name and not storage.exists(self.folder):
             self._job.status()  # tells an unknown job from one without outputs
             return []
@@ -153,7 +153,7 @@ class JobOutputs:
         """
         import os
 
-        storage = self._job.cluster.storage()
+        storage = self._job.cluster.job_storage()
         target = os.fspath(to)
         wanted = [(name, os.path.join(target, *_parts(name))) for name in names or self._names()]
         if not overwrite:
@@ -193,7 +193,7 @@ class JobOutputs:
         Raises:
             StorageNotFoundError: There is no output of this name.
         """
-        with self._job.cluster.storage().open(self._path(name)) as stream:
+        with self._job.cluster.job_storage().open(self._path(name)) as stream:
             return bytes(stream.read())
 
     def _path(self, name: str) -> str:

@@ -50,8 +50,8 @@ def add_preludes(
         ConfigError: The job needs a storage and none is known for the cluster.
     """
     packages = list(recipe.get("packages", ()))
-    storage_uri = find_storage(cluster, is_needed=bool(recipe.get("code") or recipe.get("outputs")))
-    if storage_uri is None and not packages and not recipe.get("code"):
+    storage_uri = find_storage(cluster, is_needed=any(map(recipe.get, ("code", "archives", "outputs"))))
+    if storage_uri is None and not any(map(recipe.get, ("code", "archives", "packages"))):
         return False
     address = f"{storage_uri}{workspace.rstrip('/')}" if storage_uri else ""
     roles = document["taskRoles"]
@@ -142,10 +142,21 @@ def build_prelude(
         f'paisdk_output="{output}"',
         f"paisdk_install=({' '.join(map(quote, install))})",
         f"paisdk_outputs=({' '.join(map(quote, recipe.get('outputs', ())))})",
+        *_archive_lines(recipe.get("archives", ())),
         _shell_text(),
         END,
     ]
     return "\n".join(lines)
+
+
+def _archive_lines(uris: Sequence[str]) -> list[str]:
+    """Return the line that says which archives to fetch, and into which folder each."""
+    if not uris:
+        return []
+    from openpaisdk.job.archives import folder_of
+    from openpaisdk.job.commands import quote
+
+    return [f"paisdk_archives=({' '.join(quote(word) for uri in uris for word in (uri, folder_of(uri)))})"]
 
 
 def build_plain_install(packages: Sequence[str]) -> str:

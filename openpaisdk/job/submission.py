@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Prepared:
     """What ``submit`` sends: the document, and an archive when the job needs one."""
 
-    __slots__ = ("archive", "cluster", "code_from", "document", "selection", "workspace")
+    __slots__ = ("archive", "archives", "cluster", "code_from", "document", "selection", "workspace")
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
@@ -34,6 +34,8 @@ class Prepared:
         self.workspace: str | None = None
         self.archive: str | None = None
         """Name of the archive that must be uploaded first."""
+        self.archives: list[str] = []
+        """Addresses of archives that are on a storage already."""
         self.selection: Selection | None = None
         self.code_from: tuple[Cluster, str] | None = None
 
@@ -54,7 +56,9 @@ def prepare(job: Job, cluster: Cluster | str | None) -> Prepared:
     prepared.cluster = open_cluster(cluster)
     prepared.workspace = recipe["workspace"] = job.workspace or prepared.cluster.workspace
     requirements = _prepare_code(job, recipe, prepared)
-    if recipe.get("code") or recipe.get("packages") or not prepared.cluster.is_embedded:
+    _prepare_archives(recipe, prepared)
+    needs_files = any(recipe.get(key) for key in ("code", "packages", "archives"))
+    if needs_files or not prepared.cluster.is_embedded:
         from openpaisdk.job.prelude import add_preludes
 
         is_needed = add_preludes(
@@ -93,10 +97,25 @@ def _prepare_code(job: Job, recipe: dict[str, Any], prepared: Prepared) -> list[
     return list(requirements)
 
 
+def _prepare_archives(recipe: dict[str, Any], prepared: Prepared) -> None:
+    """Note in the recipe which archives on a storage the tasks fetch."""
+    if not recipe.get("archives") or prepared.cluster is None:
+        return
+    from openpaisdk.job.archives import for_cluster, refuse_taken_folders
+
+    recipe["archives"] = for_cluster(recipe["archives"], prepared.cluster)
+    refuse_taken_folders(recipe["archives"], prepared.selection)
+    prepared.archives = recipe["archives"]
+
+
 def submit(job: Job, cluster: Cluster | str | None) -> JobHandle:
     """Send a job; see ``Job.submit``."""
     prepared = prepare(job, cluster)
     target = prepared.cluster or open_cluster(cluster)
+    if prepared.archives:
+        from openpaisdk.job.archives import require_readable
+
+        require_readable(prepared.archives, target)
     if prepared.archive is None:
         return _post(target, prepared)
     _require_free_name(target, job.name)
@@ -159,7 +178,7 @@ def _require_free_name(cluster: Cluster, name: str) -> None:
 
 def _upload(cluster: Cluster, prepared: Prepared, name: str) -> list[str]:
     """Store the archive in the job's code folder; return what to remove should the job be refused."""
-    storage = cluster.storage()
+    storage = cluster.job_storage()
     folder = job_folder(prepared.workspace or cluster.workspace, name)
     code = f"{folder}/{CODE_FOLDER}"
     remote_path = f"{code}/{prepared.archive}"
@@ -198,7 +217,7 @@ def _copy_code(code_from: tuple[Cluster, str], storage: Storage, remote_path: st
     with tempfile.TemporaryDirectory(prefix="openpaisdk-") as folder:
         local_path = f"{folder}/archive"
         place = f"{job_folder(job.workspace(), job.name)}/{CODE_FOLDER}/{original}"
-        cluster.storage().download(place, local_path)
+        cluster.job_storage().download(place, local_path)
         storage.upload(local_path, remote_path)
 
 
@@ -207,7 +226,7 @@ def _remove(cluster: Cluster, paths: list[str]) -> None:
 
     The error that led here is the one to show, so others are left aside.
     """
-    storage = cluster.storage()
+    storage = cluster.job_storage()
     for path in paths:
         try:
             storage.delete(path)

@@ -3,6 +3,7 @@
 
 Runs inside the job with nothing but Python 3.6 and its standard library; it travels in the job's archive.
 
+    bootstrap.py fetch ADDRESS FOLDER ...         unpack tar files of a storage, each into its folder
     bootstrap.py start ARCHIVE [-r FILE] PACKAGE  unpack the archive into the current folder, install packages
                                                   and print the shell text that enters their environment
     bootstrap.py store OUTPUT                     store the outputs and what is in $PAI_SDK_JOB_OUTPUT_DIR
@@ -26,7 +27,7 @@ import time
 import zlib
 from typing import IO, Any, Callable, Iterator
 
-UNPACK_REFUSED, INSTALL_FAILED, STORE_FAILED = 82, 83, 84
+FETCH_FAILED, UNPACK_REFUSED, INSTALL_FAILED, STORE_FAILED = 81, 82, 83, 84
 OWN_FOLDER = ".openpaisdk"
 """In the archive, and in the task's folder: what is the SDK's and not the user's."""
 PAUSES_S = (1, 2, 4, 8, 15)
@@ -56,7 +57,7 @@ def say(text: str) -> None:
 
 
 class Storage:
-    """The job's folder on storage, named by a ``webhdfs://`` address."""
+    """A folder on storage, named by a ``webhdfs://`` address."""
 
     def __init__(self, uri: str, token_file: "str | None" = None, user: "str | None" = None) -> None:
         # slow to import, and a task that only starts needs none of it
@@ -67,8 +68,8 @@ class Storage:
         class NoRedirectOfPut(urllib.request.HTTPRedirectHandler):
             """A file is sent where the first reply says."""
 
-            def redirect_request(self, *_: Any) -> None:
-                return None
+            def redirect_request(self, request: Any, *reply: Any) -> Any:
+                return None if request.get_method() == "PUT" else super().redirect_request(request, *reply)
 
         scheme, _, rest = uri.partition("://")
         if scheme not in ("webhdfs", "swebhdfs") or "/" not in rest:
@@ -77,7 +78,7 @@ class Storage:
         owner, _, host = place.rpartition("@")
         self.host = host
         self.base = ("https://" if scheme == "swebhdfs" else "http://") + host + "/webhdfs/v1"
-        self.path = "/" + path.rstrip("/")
+        self.path = ("/" + path).rstrip("/")
         self.login = [("user.name", owner or user)] if owner or user else []
         if token_file:
             with open(token_file, encoding="ascii") as file:
@@ -172,7 +173,70 @@ def copy(source: Any, target: "IO[bytes]") -> int:
 
 
 def open_storage(uri: str) -> Storage:
-    return Storage(uri, os.environ.get("PAI_SDK_TOKEN_FILE"), os.environ.get("PAI_USER_NAME"))
+    """Open a folder; the attempt's token goes to the storage that the job's own folder is on, no other."""
+    is_own = place_of(uri)[1] == place_of(os.environ["PAI_SDK_JOB_WORKSPACE"])[1]
+    token_file = os.environ.get("PAI_SDK_TOKEN_FILE") if is_own else None
+    return Storage(uri, token_file, os.environ.get("PAI_USER_NAME"))
+
+
+def place_of(uri: str) -> "tuple[str, str]":
+    """Where an address leads: ``scheme://user@host:port`` of it, and the ``host:port`` alone."""
+    scheme, _, rest = uri.partition("://")
+    place = rest.partition("/")[0]
+    return scheme + "://" + place, place.rpartition("@")[2]
+
+
+class RemoteFile:
+    """A file on storage as a stream; where it breaks off, it goes on at that place."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage = storage
+        self.name = name
+        self.position = 0
+        self.size = 0
+        self.reply = None  # type: Any
+        self.data = b""
+        persist(self.look)
+
+    def look(self) -> None:
+        with self.storage.request("GET", self.storage.url(self.name, "GETFILESTATUS")) as reply:
+            text = reply.read().decode("utf-8", "replace")
+        try:
+            status = json.loads(text)["FileStatus"]
+            kind, self.size = status["type"], int(status["length"])
+        except (ValueError, KeyError, TypeError):
+            raise Refused("what answers is no WebHDFS") from None
+        if kind != "FILE":
+            raise Refused("it is a folder, a tar file was expected")
+
+    def read(self, size: int = PIECE) -> bytes:
+        wanted = min(size, self.size - self.position)
+        if not wanted:
+            return b""
+        persist(lambda: self.read_on(wanted))
+        self.position += len(self.data)
+        return self.data
+
+    def read_on(self, wanted: int) -> None:
+        import http.client
+
+        if self.reply is None:
+            url = self.storage.url(self.name, "OPEN", offset=str(self.position))
+            self.reply = self.storage.request("GET", url)
+        try:
+            self.data = self.reply.read(wanted)
+        except (OSError, http.client.HTTPException) as error:
+            self.data, reason = b"", str(error) or type(error).__name__
+        else:
+            reason = "the storage broke off in the middle"
+        if not self.data:
+            self.close()
+            raise Unreachable(reason)
+
+    def close(self) -> None:
+        if self.reply is not None:
+            self.reply.close()
+            self.reply = None
 
 
 # --- sources -----------------------------------------------------------------------------------------
@@ -194,6 +258,11 @@ def unpack(file: "IO[bytes]", folder: str) -> None:
                 make_link(member, root)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise Failure(UNPACK_REFUSED, "cannot unpack the sources: " + str(error)) from None
+    check_chains(links, root)
+
+
+def check_chains(links: "list[tarfile.TarInfo]", root: str) -> None:
+    """Remove, and refuse, a link that leads out of the folder by way of others."""
     for member in links:
         # each link alone stays inside, a chain of them might not
         path = os.path.join(root, member.name)
@@ -250,6 +319,90 @@ def make_link(member: tarfile.TarInfo, root: str) -> None:
     if os.path.lexists(path):
         os.unlink(path)
     os.symlink(member.linkname, path)
+
+
+# --- archives on a storage ------------------------------------------------------------------------------
+
+
+def fetch(arguments: "list[str]") -> None:
+    """Unpack tar files, each into a folder below the current one; address and folder take turns."""
+    for at in range(0, len(arguments) - 1, 2):
+        fetch_archive(arguments[at], arguments[at + 1])
+
+
+def fetch_archive(address: str, folder: str) -> None:
+    say("fetching " + address + " into " + folder + "/")
+    if not is_inside(os.path.realpath(folder), os.path.realpath(os.getcwd())):
+        raise Failure(UNPACK_REFUSED, repr(folder) + " is a link that leads out of the task's folder")
+    if address.startswith("hdfs:///"):
+        # on the storage that the job's own folder is on
+        address = place_of(os.environ["PAI_SDK_JOB_WORKSPACE"])[0] + address[len("hdfs://") :]
+    above, _, name = address.rpartition("/")
+    try:
+        with contextlib.closing(RemoteFile(open_storage(above + "/"), name)) as file:
+            unpack_stream(decompressed(file, name), folder)
+    except (Unreachable, Refused) as error:
+        raise Failure(FETCH_FAILED, "cannot fetch " + address + ": " + str(error)) from None
+
+
+def decompressed(file: Any, name: str) -> Any:
+    """Return the stream to unpack; ``tarfile`` itself knows gzip, and from Python 3.14 on zstd."""
+    if not name.endswith((".zst", ".tzst")) or sys.version_info >= (3, 14):
+        return file
+    try:
+        import zstandard
+    except ImportError:
+        what = "%r needs zstd, which Python %d.%d has not" % (name, *sys.version_info[:2])
+        hint = "; take an image with Python 3.14 or its package zstandard, or store it as .tar or .tar.gz"
+        raise Failure(UNPACK_REFUSED, what + hint) from None
+    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+
+
+def unpack_stream(file: Any, folder: str) -> None:
+    """Unpack an archive as it arrives; nothing of it leads out of ``folder``."""
+    root = os.path.realpath(folder)
+    links = []
+    try:
+        os.makedirs(root, exist_ok=True)
+        with tarfile.open(fileobj=file, mode="r|*", bufsize=PIECE // 4) as archive:
+            for member in archive:
+                archive.members = []  # type: ignore[attr-defined]
+                member.name, member.linkname = native(member.name), native(member.linkname)
+                if member.islnk():
+                    copy_again(member, root)
+                    continue
+                check_member(member)
+                if member.issym():
+                    links.append(member)
+                else:
+                    extract(archive, member, root)
+        for member in links:
+            make_link(member, root)
+    except (Failure, Unreachable, Refused):
+        raise
+    except Exception as error:  # of whichever decompressor
+        raise Failure(UNPACK_REFUSED, "cannot unpack the archive: " + str(error)) from None
+    check_chains(links, root)
+
+
+def native(name: str) -> str:
+    """Return a name as this system takes it: in pax headers they are UTF-8, whatever the locale."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
+
+
+def copy_again(member: tarfile.TarInfo, root: str) -> None:
+    """Make a file that is another name of one before it."""
+    for name in (member.name, member.linkname):
+        if name.startswith("/") or ".." in name.split("/"):
+            raise refusal(member, "would be written outside of the folder, or is a link out of it")
+    source, path = os.path.join(root, member.linkname), os.path.join(root, member.name)
+    for one in (os.path.realpath(source), os.path.realpath(os.path.dirname(path))):
+        if not is_inside(one, root):
+            raise refusal(member, "would be written through a link, out of the folder")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
+    shutil.copy(source, path)
 
 
 # --- packages ----------------------------------------------------------------------------------------
@@ -574,14 +727,16 @@ def start(arguments: "list[str]") -> str:
 
 
 def main(arguments: "list[str]") -> int:
-    """Do the one or the other; return the exit code."""
+    """Do what the first word says; return the exit code."""
     try:
-        if arguments[:1] == ["start"]:
+        if arguments[:1] == ["fetch"]:
+            fetch(arguments[1:])
+        elif arguments[:1] == ["start"]:
             sys.stdout.buffer.write(os.fsencode(start(arguments[1:])))
         elif arguments[:1] == ["store"]:
             store(arguments[1:])
         else:
-            raise Failure(2, "expected start or store")
+            raise Failure(2, "expected fetch, start or store")
     except Failure as failure:
         say(str(failure))
         return failure.code

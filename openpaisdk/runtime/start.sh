@@ -112,6 +112,10 @@ paisdk_end() {
 
 # --- the beginning of the task -------------------------------------------------------------------------
 
+if [ -n "${paisdk_archives[*]-}" ]; then
+  if [ -z "$paisdk_python" ]; then paisdk_say "this image has no Python 3.6 or later, archives need it"; exit 81; fi
+  paisdk_run fetch "${paisdk_archives[@]}"
+fi
 if [ -n "$paisdk_python" ]; then
   paisdk_enter=$(paisdk_run start "$paisdk_folder/archive" ${paisdk_install[@]+"${paisdk_install[@]}"})
   eval "$paisdk_enter"

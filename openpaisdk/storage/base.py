@@ -69,6 +69,9 @@ class Storage(ABC):
     read_back_bytes = 0
     """Up to this size, asking for the checksum of a file costs more than reading the file."""
 
+    closes_slowly = False
+    """Whether each file takes a while to close, so that many small ones are better sent as one."""
+
     # --- what an implementation supplies -------------------------------------------------------
 
     @property
@@ -153,6 +156,10 @@ class Storage(ABC):
     def _checksum(self, remote_path: str) -> Checksum | None:
         """Return the checksum that the storage has for a file."""
         return None
+
+    def _is_link(self, remote_path: str) -> bool:
+        """Tell whether a path is a link to elsewhere, where the storage has such."""
+        return False
 
     def _summary(self, remote_path: str) -> tuple[int, int, int]:
         """Return bytes, files and folders below a path (a folder counts itself)."""
@@ -314,6 +321,33 @@ class Storage(ABC):
             self, overwrite=overwrite, verify=verify, on_progress=on_progress, on_note=on_note
         )
         return transfer.run(remote_path, local_path, archive=archive)
+
+    def delete_left_overs(
+        self,
+        remote_path: str,
+        *,
+        older_than_s: float | None = None,
+        on_note: Callable[[str], object] | None = None,
+    ) -> FileInfos:
+        """Delete what transfers that were broken off have left in a folder and all folders below it.
+
+        What a transfer has worked on since stays, all of it, as do files that only look alike.
+
+        Args:
+            remote_path: The folder.
+            older_than_s: How long nothing of a transfer must have changed, at least a day; ``None``: a week.
+            on_note: Called with how much stays, and with folders that may not be listed.
+
+        Returns:
+            What was deleted, ``name`` being its path, the size that of all in it.
+
+        Raises:
+            UsageError: It is less than a day.
+            StorageNotFoundError: There is no such folder.
+        """
+        from openpaisdk.storage.transfer.left_overs import delete_left_overs
+
+        return delete_left_overs(self, remote_path, older_than_s=older_than_s, on_note=on_note)
 
     def _inside(self, remote_path: str, name: str) -> str:
         """Return where something called ``name`` goes when it is put to ``remote_path``."""

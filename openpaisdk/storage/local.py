@@ -66,6 +66,9 @@ class FileStorage(Storage):
             raise _error(exc, path) from exc
         return found
 
+    def _is_link(self, remote_path: str) -> bool:
+        return os.path.islink(remote_path)
+
     def open(self, remote_path: str, offset: int = 0) -> IO[bytes]:
         path = checked(remote_path)
         try:

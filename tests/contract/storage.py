@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from openpaisdk.errors import (
     StorageNotFoundError,
 )
 from openpaisdk.storage.base import Storage
+from openpaisdk.storage.transfer.left_overs import delete_left_overs
 
 ODD_NAMES = [
     "with space",
@@ -361,6 +363,27 @@ class StorageContract:
         assert {info["name"] for info in storage.list(root)} == {"tree"}
         assert {info["name"] for info in storage.list(f"{root}/tree")} == {"a.txt", "sub"}
         assert {path.name for path in (tmp_path / "back").iterdir()} == {"a.txt", "sub"}
+
+    def test_what_broken_off_transfers_left_goes_when_it_is_old(
+        self, storage: Storage, root: str, file: Path, tree: Path
+    ) -> None:
+        marks = [f".openpaisdk-{number:020x}" for number in range(3)]
+        for name in (f"{marks[0]}.00000", f"{marks[0]}.00001", f"sub/{marks[1]}", ".openpaisdk-notes", "f"):
+            storage.upload(str(file), f"{root}/{name}")
+        storage.upload(str(tree), f"{root}/{marks[2]}")
+        assert storage.delete_left_overs(root) == []
+        deleted = delete_left_overs(storage, root, older_than_s=86400, now_s=time.time() + 2 * 86400)
+        assert [(info["name"].removeprefix(f"{root}/"), info["size_bytes"]) for info in deleted] == [
+            (f"{marks[0]}.00000", 10240),
+            (f"{marks[0]}.00001", 10240),
+            (marks[2], 2),
+            (f"sub/{marks[1]}", 10240),
+        ]
+        assert [info["name"] for info in storage.list(root) if info["type"] == "file"] == [
+            ".openpaisdk-notes",
+            "f",
+        ]
+        assert not storage.exists(f"{root}/{marks[2]}")
 
     def test_the_kind_of_what_is_there_is_respected(
         self, storage: Storage, root: str, tree: Path, file: Path, tmp_path: Path

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 
 from openpaisdk.job.prelude import CLOSE, OPEN, build_prelude, runtime_entries
 from openpaisdk.sources import Selection, select
+from openpaisdk.storage.local import FileStorage
 
 pytestmark = pytest.mark.integration
 
@@ -41,6 +43,7 @@ class WebHdfs(http.server.ThreadingHTTPServer):
         self.login = ("user.name", "alice")
         self.failures: list[int] = []
         self.refuses_writing = False
+        self.breaks_after = 0
         self.requests: list[str] = []
 
     def upload(self, chosen: Selection) -> None:
@@ -96,10 +99,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif query["op"] == "CREATE":
             self.server.files[path] = body
             self.reply(201)
+        elif path in self.server.files and query["op"] == "GETFILESTATUS":
+            status = {"type": "FILE", "length": len(self.server.files[path])}
+            self.reply(200, json.dumps({"FileStatus": status}).encode())
         elif path in self.server.files:
-            self.reply(200, self.server.files[path])
+            self.send_file(self.server.files[path][int(query.get("offset", 0)) :])
         else:
             self.reply(404, b'{"RemoteException": {"message": "File does not exist: x"}}')
+
+    def send_file(self, content: bytes) -> None:
+        if self.server.breaks_after and len(content) > self.server.breaks_after:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: self.server.breaks_after])
+            self.close_connection = True
+        else:
+            self.reply(200, content)
 
 
 @pytest.fixture
@@ -590,7 +606,7 @@ def test_an_image_without_python_cannot_install_packages_and_says_so(task):
     assert "this image has no Python 3.6 or later" in done.stderr
 
 
-def test_an_old_interpreter_fetches_installs_and_stores(task, sources, index, tmp_path, server):
+def test_an_old_interpreter_fetches_installs_and_stores(task, sources, images, index, tmp_path, server):
     environment = {**os.environ, "PYENV_VERSION": "3.6.15"}
     made = (
         subprocess.run(
@@ -607,7 +623,8 @@ def test_an_old_interpreter_fetches_installs_and_stores(task, sources, index, tm
     task.environment["PATH"] = f"{tmp_path / 'old' / 'bin'}:{os.environ['PATH']}"
     done = task.run(
         "cat train.py; python -c 'import firstpackage, sys; print(firstpackage.VALUE, sys.version_info[1])'",
-        "printf m > m.bin",
+        "cmp 'some images/a.bin' 'some images/sub/again'; printf m > m.bin",
+        archives=[f"hdfs://{IMAGES.replace('.tar', '.tar.gz')}"],
         packages=["firstpackage"],
         outputs=["m.bin"],
     )
@@ -626,6 +643,122 @@ def _has_old_python() -> bool:
         )
     except OSError:
         return False
+
+
+# --- archives on a storage ------------------------------------------------------------------------
+
+
+IMAGES = "/data/some images.tar"
+
+
+@pytest.fixture
+def images(tmp_path: Path, server: WebHdfs) -> Path:
+    """A folder, stored as ``upload --archive`` stores it."""
+    folder = tmp_path / "images"
+    (folder / "sub" / "empty").mkdir(parents=True)
+    (folder / "a.bin").write_bytes(os.urandom(200_000))
+    (folder / "sub" / "ü.sh").write_text("#!/bin/sh\necho ran\n")
+    (folder / "sub" / "ü.sh").chmod(0o755)
+    (folder / "sub" / "again").hardlink_to(folder / "a.bin")
+    (folder / "link").symlink_to("sub/ü.sh")
+    storage = FileStorage()
+    for suffix in (".tar", ".tar.gz"):
+        storage.upload(str(folder), f"{tmp_path}/packed{suffix}", archive=True)
+        server.files[IMAGES.replace(".tar", suffix)] = (tmp_path / f"packed{suffix}").read_bytes()
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    found = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in found}
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_an_archive_on_the_storage_of_jobs_is_a_folder_of_the_task(task, server, images, suffix):
+    task.embed()
+    done = task.run("'some images/link'", archives=[f"hdfs://{IMAGES.replace('.tar', suffix)}"])
+    assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
+    assert contents(task.work) == {"some images": None} | {
+        f"some images/{name}": content for name, content in contents(images).items()
+    }
+    assert (task.work / "some images" / "sub" / "ü.sh").stat().st_mode & 0o777 == 0o755
+
+
+def test_an_archive_is_fetched_on_a_real_cluster_where_the_user_is_taken_at_his_word(task, server, images):
+    archive = f"webhdfs://bob@{server.place}{IMAGES}"
+    server.files[STORED] = b""
+    done = task.run("cat 'some images/a.bin' | wc -c", archives=[f"hdfs://{IMAGES}"])
+    assert (done.returncode, done.stdout.strip()) == (0, "200000"), done.stderr
+    done = task.run("true", archives=[archive])  # the server knows only alice
+    assert done.returncode == 81
+    assert f"cannot fetch {archive}: HTTP 401 who are you?" in done.stderr
+
+
+def test_an_archive_that_breaks_off_is_fetched_on_from_there(task, server, images):
+    task.embed()
+    server.breaks_after = 60_000
+    done = task.run("true", archives=[f"hdfs://{IMAGES}"])
+    assert done.returncode == 0, done.stderr
+    assert contents(task.work / "some images") == contents(images)
+    assert sum(request == f"GET OPEN {IMAGES}" for request in server.requests) > 3
+
+
+def test_the_token_of_the_attempt_goes_to_no_other_storage(task, server, images):
+    task.embed()
+    other = WebHdfs()
+    threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        other.files[IMAGES] = server.files[IMAGES]
+        done = task.run("ls 'some images'", archives=[f"webhdfs://{other.place}{IMAGES}"])
+        assert (done.returncode, "a.bin" in done.stdout) == (0, True), done.stderr
+    finally:
+        other.shutdown()
+        other.server_close()
+
+
+def test_an_archive_that_is_not_there_is_told_by_exit_code_and_name(task, server):
+    task.embed()
+    done = task.run("echo not reached", archives=["hdfs:///data/no.tar"])
+    assert (done.returncode, done.stdout) == (81, "")
+    assert f"cannot fetch webhdfs://{server.place}/data/no.tar: HTTP 404" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../evil", tarfile.REGTYPE, "")],
+        [("/tmp/openpaisdk-test-evil", tarfile.REGTYPE, "")],
+        [("a", tarfile.SYMTYPE, "/tmp")],
+        [("hard", tarfile.LNKTYPE, "../secret")],
+        [("a/../../evil", tarfile.LNKTYPE, "first")],
+        [("pipe", tarfile.FIFOTYPE, "")],
+    ],
+    ids=lambda members: members[0][0],
+)
+def test_an_archive_on_a_storage_does_not_leave_its_folder(task, server, members):
+    (task.work / "secret").write_text("secret")
+    server.files["/data/x.tar.gz"] = hostile(*members)
+    done = task.run("echo not reached", archives=["hdfs:///data/x.tar.gz"])
+    assert (done.returncode, done.stdout) == (82, ""), done.stderr
+    assert "the sources are refused" in done.stderr
+    assert not list(task.folder.rglob("evil"))
+    assert not Path("/tmp/openpaisdk-test-evil").exists()
+    assert not (task.work / "x" / "hard").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b" + bytes(50)])
+def test_what_is_no_archive_is_said(task, server, content):
+    server.files["/data/x.tar"] = content
+    done = task.run("echo not reached", archives=["hdfs:///data/x.tar"])
+    assert (done.returncode, done.stdout) == (82, ""), done.stderr
+    assert "cannot unpack the archive" in done.stderr
+
+
+def test_an_image_without_python_is_told_that_archives_need_it(task, server, images):
+    task.without_python()
+    done = task.run("echo not reached", archives=[f"hdfs://{IMAGES}"])
+    assert (done.returncode, done.stdout) == (81, "")
+    assert "this image has no Python 3.6 or later, archives need it" in done.stderr
 
 
 def test_big_sources_arrive_whole(task, tmp_path, server, kind):

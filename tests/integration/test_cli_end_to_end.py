@@ -220,6 +220,56 @@ extras: {gangAllocation: false}
 """
 
 
+def test_a_folder_that_was_stored_once_is_unpacked_by_each_job_that_names_it(opai):
+    images = opai.folder / "images"
+    (images / "sub").mkdir(parents=True)
+    (images / "a.txt").write_text("one\n")
+    (images / "sub" / "ü b.txt").write_text("two\n")
+    stored = opai("storage", "upload", "--archive", "images", "images.tar.gz")
+    assert stored.code == 0, stored.err
+    user = opai("job", "fast", "--preview", "-o", "json", "true").json["extras"]["openpaisdk"]["workspace"]
+    place = opai("storage", "list-storage", "-o", "json").json[0]["uri"]
+    for address in (f"hdfs://{user}/images.tar.gz", f"{place}{user}/images.tar.gz"):
+        words = ["job", "fast", "-s", address, "--follow", "cat", "images/a.txt", "images/sub/ü b.txt"]
+        done = opai(*words)
+        assert (done.code, "\none\ntwo\n" in done.out) == (0, True), done.err
+        assert "into images/" in done.err
+        assert "uploading" not in done.err
+        sent = opai(*words[:4], "--preview", "-o", "json", "true").json
+        assert sent["extras"]["openpaisdk"]["archives"] == [f"hdfs://{user}/images.tar.gz"]
+    missing = opai("job", "fast", "-j", "never", "-s", f"hdfs://{user}/no.tar", "true")
+    assert (missing.code, opai("job", "status", "never").code) == (5, 5)
+    assert f"there is no '{user}/no.tar'" in missing.err
+    opai("storage", "mkdir", "folder.tar")
+    assert opai("job", "fast", "-s", f"hdfs://{user}/folder.tar", "true").code == 1
+    assert opai("storage", "list", f"hdfs://{user}/images.tar.gz").code == 0
+
+
+def test_jobs_of_the_embedded_cluster_stay_on_its_own_storage_whichever_is_the_default(opai):
+    attach = ("cluster", "attach-hdfs", "-s", "share", "--web-hdfs-uri", "file://localhost", "--default")
+    assert opai(*attach).code == 0
+    try:
+        assert opai("storage", "mkdir", str(opai.folder / "made")).code == 0
+        assert (opai.folder / "made").is_dir()
+        words = ["job", "fast", "-j", "defaults", "--outputs", "o", "-p", "pip", "--wait", "echo x > o"]
+        assert opai(*words).code == 0
+        assert [item["name"] for item in opai("output", "list", "-j", "defaults", "-o", "json").json] == ["o"]
+    finally:
+        assert opai("cluster", "remove", "local").code == 0
+
+
+def test_many_small_files_are_told_once_and_leave_stdout_to_the_value(opai):
+    for number in range(500):
+        path = opai.folder / "many" / str(number % 5) / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    done = opai("storage", "upload", "many", "many", "-o", "json")
+    assert (done.code, done.json[0]["name"]) == (0, "many"), done.err
+    assert done.err.count("500 small files go to HDFS one by one") == 1
+    quiet = opai("storage", "upload", "many", "again", "-q")
+    assert (quiet.code, quiet.err) == (0, "")
+
+
 def test_lines_of_several_tasks_carry_their_task(opai):
     words = ["job", "submit", "--config", "-", "--follow"]
     done = opai(*words, "-o", "json", text=SEVERAL)

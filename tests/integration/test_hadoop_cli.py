@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import openpaisdk
 from tests.hadoop.cluster import Hadoop
 
 pytestmark = pytest.mark.integration
@@ -98,3 +99,42 @@ def test_requests_are_shown_without_secrets(opai: Callable[..., Done], folder: s
     done = opai("list", folder, "-v")
     assert "GET http://127.0.0.1" in done.stderr
     assert "op=LISTSTATUS" in done.stderr
+
+
+BOOTSTRAP = Path(openpaisdk.__file__).parent / "runtime" / "bootstrap.py"
+
+
+@pytest.mark.parametrize("name", ["images.tar", "images 1.tar.gz"])
+def test_a_job_unpacks_an_archive_of_this_storage(
+    opai: Callable[..., Done], hadoop: Hadoop, folder: str, tmp_path: Path, name: str
+) -> None:
+    images = tmp_path / "tree"
+    (images / "sub").mkdir(parents=True)
+    (images / "a").write_bytes(os.urandom(3 << 20))
+    (images / "sub" / "ü b").write_text("two\n")
+    assert opai("upload", "--archive", images, f"{folder}/{name}").returncode == 0
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def fetch(address: str) -> Done:
+        environment = {"PAI_SDK_JOB_WORKSPACE": folder.replace("alice@", ""), "PAI_USER_NAME": "bob"}
+        return subprocess.run(
+            [sys.executable, "-I", str(BOOTSTRAP), "fetch", address, "images"],
+            env=environment,
+            cwd=work,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    path = f"/{folder.split('/', 3)[3]}/{name}"
+    done = fetch(f"hdfs://{path}")
+    assert done.returncode == 0, done.stderr
+    assert (work / "images" / "a").read_bytes() == (images / "a").read_bytes()
+    assert (work / "images" / "sub" / "ü b").read_text() == "two\n"
+    hadoop.call("PUT", "SETPERMISSION", path, permission="600")
+    done = fetch(f"hdfs://{path}")
+    assert (done.returncode, "Permission denied: user=bob" in done.stderr) == (81, True), done.stderr
+    assert fetch(f"{folder}/{name}").returncode == 0
+    done = fetch(folder)
+    assert (done.returncode, "it is a folder" in done.stderr) == (81, True), done.stderr

@@ -185,6 +185,24 @@ def test_a_folder_with_a_comma_takes_large_files_too(small_blocks: Hadoop, large
     assert has_same_bytes(storage, "/user/alice/a,b/c,d/large", large)
 
 
+@pytest.mark.parametrize("folder", ["/user/alice/parts", "/user/alice/parts,2"])
+def test_parts_do_not_take_the_place_of_files_whose_names_are_like_theirs(
+    small_blocks: Hadoop, large: Path, tmp_path: Path, folder: str
+) -> None:
+    storage = HdfsStorage(small_blocks.uri, user="alice")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "big").hardlink_to(large)
+    (tree / "big.00000").write_text("mine")
+    if not storage.exists("/user/alice/big.00001"):
+        storage.upload(str(tree / "big.00000"), "/user/alice/big.00001")
+    storage.upload(str(tree), folder)
+    assert has_same_bytes(storage, f"{folder}/big", large)
+    for path in (f"{folder}/big.00000", "/user/alice/big.00001"):
+        assert storage.open(path).read() == b"mine"
+    assert {info["name"] for info in storage.list(folder)} == {"big", "big.00000"}
+
+
 def test_what_a_node_has_spoilt_is_not_taken_for_the_file(
     small_blocks: Hadoop, large: Path, tmp_path: Path
 ) -> None:

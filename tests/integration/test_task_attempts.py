@@ -79,7 +79,9 @@ def test_secrets_and_the_token_are_gone_with_their_task_also_when_another_server
     async def first() -> None:
         async with cluster(home, mode="leave") as scheduler:
             scheduler.use_tokens(
-                issue=lambda _user, _path: "attempt-token", restore=revoked.append, revoke=revoked.append
+                issue=lambda _user, _path, _files: "attempt-token",
+                restore=revoked.append,
+                revoke=revoked.append,
             )
             command = (
                 "cat $PAI_SDK_TOKEN_FILE; echo; echo '<% $secrets.word %>'; "
@@ -92,7 +94,7 @@ def test_secrets_and_the_token_are_gone_with_their_task_also_when_another_server
     async def second() -> None:
         async with cluster(home) as scheduler:
             scheduler.use_tokens(
-                issue=lambda _user, _path: "", restore=lambda _token: None, revoke=revoked.append
+                issue=lambda _user, _path, _files: "", restore=lambda _token: None, revoke=revoked.append
             )
             gate.touch()
             record = await end_of(scheduler, "j")

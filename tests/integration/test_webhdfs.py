@@ -389,6 +389,37 @@ except urllib.error.HTTPError as error:
 """
 
 
+def test_a_task_reads_elsewhere_just_the_files_that_its_job_names(server, tmp_path):
+    for name in ("named.tar", "other.tar"):
+        address = f"/webhdfs/v1/user/{server.user}/{name}?op=CREATE&data=true&overwrite=true"
+        assert server.put(address, data=b"content").status_code == 201
+    document = server.document("names", f"cp $PAI_SDK_TOKEN_FILE {tmp_path}/token; sleep 600")
+    document["extras"] = {"openpaisdk": {"archives": [f"hdfs:///user/{server.user}/named.tar", 7, "x"]}}
+    assert server.submit(document).status_code == 202
+    wait_until(lambda: (tmp_path / "token").exists() and (tmp_path / "token").read_text())
+    token = (tmp_path / "token").read_text()
+
+    def status(method, path, operation, **options):
+        return plain(method, url(server, path, operation, delegation=token, **options)).status_code
+
+    named, other = f"/user/{server.user}/named.tar", f"/user/{server.user}/other.tar"
+    assert status("GET", named, "GETFILESTATUS") == 200
+    assert status("GET", named, "OPEN") == 200
+    for method, path, operation in (
+        ("GET", other, "OPEN"),
+        ("GET", f"/user/{server.user}", "LISTSTATUS"),
+        ("GET", f"{named}x", "GETFILESTATUS"),
+        ("PUT", named, "CREATE"),
+        ("POST", named, "APPEND"),
+        ("POST", named, "TRUNCATE"),
+        ("DELETE", named, "DELETE"),
+    ):
+        assert status(method, path, operation, newlength=0, overwrite="true") == 403, (path, operation)
+    server.put(f"/api/v2/jobs/{server.user}~names/executionType", json={"value": "STOP"})
+    assert server.wait("names")["done"]
+    assert status("GET", named, "OPEN") == 401
+
+
 def test_a_task_reaches_its_jobs_folder_by_its_token_and_nothing_else(server, client, tmp_path):
     script = tmp_path / "task.py"
     script.write_text(TASK)

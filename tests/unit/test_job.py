@@ -20,10 +20,12 @@ from openpaisdk.errors import (
     ConfigError,
     JobExistsError,
     JobNotFoundError,
+    OpenPaiError,
     SourceError,
     SpecError,
     StorageExistsError,
     StorageNotFoundError,
+    StorageUnavailableError,
     UsageError,
 )
 from openpaisdk.job import Job, JobHandle
@@ -35,10 +37,13 @@ from openpaisdk.job.prelude import MARKER
 class FakeStorage:
     """Keeps files in a dict; folders are what files are in."""
 
+    uri = "webhdfs://127.0.0.1:1"
+
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.fetched: list[str] = []
         self.fails = False
+        self.open_error: Exception | None = None
 
     def exists(self, path):
         return any(name == path or name.startswith(f"{path}/") for name in self.files)
@@ -80,6 +85,8 @@ class FakeStorage:
         return [self.status(f"{path}/{name}") for name in sorted(names)]
 
     def open(self, path):
+        if self.open_error is not None:
+            raise self.open_error
         return io.BytesIO(self.files[path])
 
 
@@ -99,6 +106,7 @@ class FakeCluster:
         self.error: Exception | None = None
         self.files = FakeStorage()
         self.uri = storage_uri
+        self.open_error: Exception | None = None
 
     def submit(self, document):
         if self.error is not None:
@@ -124,8 +132,14 @@ class FakeCluster:
             raise JobNotFoundError(f"no job {name!r}")
         return {"extras": {"openpaisdk": {"workspace": "/user/bob"}}}
 
-    def storage(self):
+    def job_storage(self):
         return self.files
+
+    def storage_at(self, uri):
+        storage = FakeStorage()
+        storage.files["/there"] = b""
+        storage.open_error = self.open_error
+        return storage, "/there"
 
     def storage_uri(self):
         if self.uri is None:
@@ -544,6 +558,83 @@ def test_packages_alone_bring_an_archive_that_is_not_asked_for_again(cluster):
     again.submit(cluster)
     assert len(cluster.files.files) == 3
     assert len(set(cluster.files.files.values())) == 1
+
+
+def test_archives_on_a_storage_are_named_and_not_sent(cluster, tmp_path):
+    job = Job.fast(
+        "x",
+        "ls images/a",
+        sources=["hdfs:///data//images.tar", "hdfs://nn/b.tgz"],
+        working_directory=str(tmp_path),
+    )
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a").touch()
+    assert (job.sources, job.archives) == ([], ["hdfs:///data/images.tar", "webhdfs://nn:9870/b.tgz"])
+    job.submit(cluster)
+    (document,) = cluster.sent
+    assert len(cluster.files.files) == 1  # the programs
+    prelude, _ = commands(document)
+    assert "paisdk_archives=(hdfs:///data/images.tar images webhdfs://nn:9870/b.tgz b)\n" in prelude
+    assert document["extras"]["openpaisdk"] == {"archives": job.archives, "workspace": "/user/alice"}
+    again = Job.from_dict(document)
+    again.name = "y"
+    assert again.preview(cluster=cluster) == {
+        **document,
+        "name": "y",
+        "taskRoles": again.preview(cluster=cluster)["taskRoles"],
+    }
+    assert again.archives == job.archives
+
+
+def test_files_in_a_folder_that_an_archive_brings_are_not_sent_because_the_command_names_them(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("images/a", "b"):
+        (tmp_path / name).touch()
+    job = Job.fast(
+        "x", ["cat", "images/a", "b"], sources=["hdfs:///images.tar"], working_directory=str(tmp_path)
+    )
+    assert job.sources == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("s3://bucket/a.tar", "which reads HDFS only"),
+        ("hdfs:///a.zip", "is no archive by its name"),
+        ("hdfs:///...tar", "is no archive by its name"),
+        ("hdfs:///.openpaisdk.tar", "is no archive by its name"),
+        ("hdfs:///a/", "is no archive by its name"),
+        ("webhdfs:///a.tar", "names no host"),
+        ("webhdfs://nn1,nn2/a.tar", "names several name nodes"),
+        ("hdfs:///a/../b.tar", "is not a path from the root"),
+    ],
+)
+def test_an_address_that_a_job_cannot_fetch_is_refused(uri, message):
+    with pytest.raises(OpenPaiError, match=message):
+        Job("x").add_sources(uri)
+
+
+def test_an_archive_does_not_take_the_place_of_another_source(cluster, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a").touch()
+    for sources in (["images", "hdfs:///images.tar"], ["hdfs:///a/images.tgz", "hdfs:///b/images.tar"]):
+        job = Job.fast("x", "true", sources=sources, working_directory=str(tmp_path))
+        with pytest.raises(SourceError, match="two sources would be 'images'"):
+            job.submit(cluster)
+    assert cluster.sent == []
+
+
+def test_an_archive_that_cannot_be_read_is_told_before_anything_is_sent(cluster):
+    cluster.open_error = StorageNotFoundError("there is no '/a.tar'")
+    with pytest.raises(StorageNotFoundError, match="there is no"):
+        Job.fast("x", "true", sources=["hdfs:///a.tar"]).submit(cluster)
+    assert (cluster.sent, cluster.files.files) == ([], {})
+
+
+def test_an_archive_on_a_storage_that_only_tasks_reach_is_sent_for(cluster):
+    cluster.open_error = StorageUnavailableError("no route")
+    Job.fast("x", "true", sources=["webhdfs://inside:9870/a.tar"]).submit(cluster)
+    assert len(cluster.sent) == 1
 
 
 def test_many_roles_fit_into_a_document(cluster):

@@ -231,7 +231,8 @@ class AttachHdfs(Command):
 
     details = (
         "Other schemes do as well: s3://bucket, file:///share. What a storage needs beyond its address\n"
-        "(user, options) goes into its entry in clusters.json."
+        "(user, options) goes into its entry in clusters.json. On the embedded cluster jobs have their\n"
+        "folders on its own storage, whichever is the default of `opai storage`."
     )
     examples = (
         "opai cluster attach-hdfs -a prod --storage-alias main --web-hdfs-uri http://namenode:9870 --default",
@@ -265,14 +266,13 @@ class AttachHdfs(Command):
         book = context.clusters
         alias = book.choose(args.cluster_alias or context.settings.get("cluster-alias"))
         entry = book.get(alias)
-        if args.default and not entry.get("pai_uri"):
-            raise UsageError("the embedded cluster's own storage is its default", hint="leave out --default")
         storages = {
             name: {key: value for key, value in other.items() if key != "default" or not args.default}
             for name, other in (entry.get("storages") or {}).items()
             if isinstance(other, dict)
         }
-        if args.storage_alias in storages:
+        is_own = args.storage_alias == LOCAL_ALIAS and not entry.get("pai_uri")
+        if args.storage_alias in storages or is_own:
             raise ConfigError(
                 f"cluster {alias!r} has a storage {args.storage_alias!r} already", hint="choose another name"
             )
@@ -303,7 +303,7 @@ def _snake_case(name: str) -> str:
 def _choose(args: Namespace, context: Context) -> str:
     """Return the alias of the cluster that is meant, one with an account."""
     alias = context.clusters.choose(args.cluster_alias or context.settings.get("cluster-alias"))
-    if alias == LOCAL_ALIAS and not context.clusters.get(alias):
+    if alias == LOCAL_ALIAS and not context.clusters.get(alias).get("pai_uri"):
         raise UsageError("the embedded cluster needs no login", hint="name another cluster with -a")
     return alias
 

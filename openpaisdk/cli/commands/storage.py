@@ -111,20 +111,45 @@ class ShowUsage(_RemoteCommand):
 class DeleteFiles(StorageCommand):
     """``opai storage delete``."""
 
-    details = "A folder that holds something is deleted only with -r. Wildcards are taken as they are."
-    examples = ("opai storage delete /user/alice/old.csv", "opai storage delete -r /user/alice/old")
+    details = (
+        "A folder that holds something is deleted only with -r. Wildcards are taken as they are.\n"
+        "With --left-overs a folder stays, and all in it; deleted is what uploads and downloads that were\n"
+        "broken off have left there and below, if nothing of such a transfer has changed for so long."
+    )
+    examples = (
+        "opai storage delete /user/alice/old.csv",
+        "opai storage delete -r /user/alice/old",
+        "opai storage delete --left-overs --older-than 2d /user/alice",
+        "opai storage delete --left-overs file:///home/alice/data",
+    )
 
     def add_arguments(self, parser: Parser) -> None:
         """Declare what to delete."""
         parser.add_argument("remotes", metavar="<remote>", nargs="+", help=_REMOTE_HELP)
-        parser.add_argument("-r", "--recursive", action="store_true", help="a folder with all that it holds")
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("-r", "--recursive", action="store_true", help="a folder with all that it holds")
+        what.add_argument(
+            "--left-overs", action="store_true", help="only what broken-off transfers left in it"
+        )
+        parser.add_argument(
+            "--older-than",
+            metavar="TIME",
+            type=options.duration,
+            help="left-overs of how long ago: 36h, 7d (default: 7d, at least 1d)",
+        )
         super().add_arguments(parser)
 
     def run(self, args: Namespace, context: Context) -> list[FileInfo]:
         """Delete, and return what it was."""
+        found = [locate(remote, args, context) for remote in args.remotes]
+        if not args.left_overs:
+            if args.older_than is not None:
+                raise UsageError("--older-than is for --left-overs")
+            return [storage.delete(path, recursive=args.recursive) for storage, path in found]
         return [
-            storage.delete(path, recursive=args.recursive)
-            for storage, path in [locate(remote, args, context) for remote in args.remotes]
+            info
+            for storage, path in found
+            for info in storage.delete_left_overs(path, older_than_s=args.older_than, on_note=context.note)
         ]
 
 

@@ -93,6 +93,7 @@ class FastJob(_Submission):
         "opai job fast --follow python train.py --lr 0.1",
         "opai job fast -j train-1 --gpu 1 --mem 8g -i pytorch/pytorch --outputs model.pt python train.py",
         "opai job fast --wait 'make test > log.txt'",
+        "opai job fast -s hdfs:///user/alice/images.tar -s train.py python train.py images",
     )
 
     def add_arguments(self, parser: Parser) -> None:
@@ -112,7 +113,11 @@ class FastJob(_Submission):
         )
         parser.add_argument("--vc", "--virtual-cluster", metavar="VC", help="virtual cluster")
         parser.add_argument(
-            "-s", "--source", action="append", metavar="PATH", help=f"file or folder to upload ({many})"
+            "-s",
+            "--source",
+            action="append",
+            metavar="PATH",
+            help=f"file or folder to upload, or tar file on a storage to unpack ({many})",
         )
         parser.add_argument(
             "-p",
@@ -212,6 +217,8 @@ def _tell_uploads(job: Job, context: Context) -> None:
     """Say which files go along, how large they are, and which ones do not."""
     for note in job.notes:
         context.note(note)
+    for uri, folder in zip(job.archives, job.archive_folders, strict=True):
+        context.note(f"the job fetches {uri} into {folder}/")
     if context.args.quiet or not job.sources:
         return
     from openpaisdk.sources import select

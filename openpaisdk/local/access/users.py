@@ -61,7 +61,10 @@ class Token:
     issued_s: int
     expires_s: int | None = None
     path_prefix: str | None = None
-    """For an attempt's token: the folder of the storage that it opens, nothing else."""
+    """For an attempt's token: the folder of the storage that it opens."""
+    readable: tuple[str, ...] = ()
+    """For an attempt's token: the single files elsewhere that it may read, because the job's document names
+    them. Whoever wrote that may read them as well; nothing else is opened by it."""
 
     def payload(self) -> dict[str, Any]:
         """Return the claims as a real server writes them (rest-api-v2 §2)."""
@@ -208,12 +211,16 @@ class AccountStore:
                 return self.text_of(token)
         return self.issue(user, OWNER)
 
-    def issue_for_attempt(self, user: str, path_prefix: str) -> str:
+    def issue_for_attempt(self, user: str, path_prefix: str, readable: Iterable[str] = ()) -> str:
         """Return the text of a new token that opens only the storage below ``path_prefix``.
+
+        Of what is elsewhere it reads the files ``readable``.
 
         It is signed and not stored: a server that takes up the attempt hands it to ``restore_for_attempt``.
         """
-        claims = {"user": user, "path": path_prefix, "nonce": secrets.token_urlsafe(12)}
+        claims: dict[str, Any] = {"user": user, "path": path_prefix, "nonce": secrets.token_urlsafe(12)}
+        if readable:
+            claims["readable"] = list(readable)
         signed = _encode(claims)
         text = f"{signed}.{self._sign(signed)}"
         self._tokens[_digest(text)] = _attempt_token(claims)
@@ -325,13 +332,14 @@ def _groups(stored: str | None, *, admin: bool) -> tuple[str, ...]:
     return (DEFAULT_GROUP, ADMIN_GROUP) if admin else (DEFAULT_GROUP,)
 
 
-def _attempt_token(claims: dict[str, str]) -> Token:
+def _attempt_token(claims: dict[str, Any]) -> Token:
     return Token(
         user=claims["user"],
         kind=ATTEMPT,
         nonce=claims["nonce"],
         issued_s=int(time.time()),
         path_prefix=claims["path"],
+        readable=tuple(claims.get("readable", ())),
     )
 
 

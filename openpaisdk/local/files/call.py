@@ -101,14 +101,15 @@ Operations = dict[tuple[str, str], Operation]
 def check_access(identity: Identity, path: str, *, writes: bool) -> None:
     """Raise when a token does not open a path.
 
-    An attempt's token opens its job's folder and nothing else; users who are no admins change only what is
-    below their own folder.
+    An attempt's token opens its job's folder, and reads the files that the job's document names; users who
+    are no admins change only what is below their own folder.
 
     Raises:
         RemoteError: It does not.
     """
     if identity.token.kind == ATTEMPT:
-        if not _is_below(path, identity.token.path_prefix or "/.nothing"):
+        is_named = not writes and path in identity.token.readable
+        if not is_named and not _is_below(path, identity.token.path_prefix or "/.nothing"):
             raise denied(path)
     elif writes and not identity.admin and not _is_below(path, f"/user/{identity.user}"):
         raise denied(path)

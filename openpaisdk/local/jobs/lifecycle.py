@@ -129,7 +129,7 @@ class Lifecycle:
         self.allocator = Allocator(
             self.pool, self.waiting, self.running.values, admit=self._admit, preempt=self._preempt
         )
-        self.issue_token: Callable[[str, str], str] = _no_token
+        self.issue_token: Callable[[str, str, Sequence[str]], str] = _no_token
         self.restore_token: Callable[[str], None] = _nothing
         self.revoke_token: Callable[[str], None] = _nothing
         self._home = home
@@ -266,7 +266,7 @@ class Lifecycle:
         token = ""
         try:
             self._executor.make_folder(task.pod_uid)
-            token = self.issue_token(live.record.user, self._launcher.job_folder(live))
+            token = self.issue_token(live.record.user, self._launcher.job_folder(live), live.archives)
             self._note_start(live, task, files)
             task.pid = self._executor.start(self._launcher.launch(live, task, files, token))
         except SpecError as exc:
@@ -592,7 +592,7 @@ def moment_after(*earlier_ms: int | None) -> int:
     return max([now_ms(), *(moment for moment in earlier_ms if moment is not None)])
 
 
-def _no_token(_user: str, _path: str) -> str:
+def _no_token(_user: str, _path: str, _files: Sequence[str]) -> str:
     return ""
 
 

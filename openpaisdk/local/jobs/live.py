@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from openpaisdk._files import replace_file, sync_folder
-from openpaisdk.constants import EXTRAS_KEY
+from openpaisdk.constants import EXTRAS_KEY, OWN_STORAGE
 from openpaisdk.local.home import TaskFiles
 from openpaisdk.local.jobs.admission import Request, largest, share_of, total
 from openpaisdk.local.jobs.logs import TaskLog
@@ -84,8 +84,17 @@ class LiveJob:
 
     @property
     def output_names(self) -> list[str]:
-        names = self.sdk_extras.get("outputs")
-        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        return self._extra_texts("outputs")
+
+    @property
+    def archives(self) -> list[str]:
+        """Paths of the files on this cluster's storage that the job unpacks."""
+        texts = self._extra_texts("archives")
+        return [text.removeprefix(OWN_STORAGE) for text in texts if text.startswith(f"{OWN_STORAGE}/")]
+
+    def _extra_texts(self, key: str) -> list[str]:
+        texts = self.sdk_extras.get(key)
+        return [text for text in texts if isinstance(text, str)] if isinstance(texts, list) else []
 
 
 @dataclass(slots=True)

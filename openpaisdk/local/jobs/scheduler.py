@@ -104,12 +104,12 @@ class Scheduler:
     def use_tokens(
         self,
         *,
-        issue: Callable[[str, str], str],
+        issue: Callable[[str, str, Sequence[str]], str],
         restore: Callable[[str], None],
         revoke: Callable[[str], None],
     ) -> None:
-        """Let tasks have tokens: ``issue(user, path)`` gives one for the storage below a path, ``restore``
-        makes one of an earlier server good again, ``revoke`` ends it.
+        """Let tasks have tokens: ``issue(user, path, files)`` gives one for the storage below a path, and for
+        reading files elsewhere; ``restore`` makes one of an earlier server good again, ``revoke`` ends it.
         """
         self._lifecycle.issue_token = issue
         self._lifecycle.restore_token = restore

@@ -16,7 +16,8 @@ import threading
 
 from openpaisdk.errors import StorageError, StorageNotFoundError
 from openpaisdk.storage.hdfs.client import NodesInUse
-from openpaisdk.storage.paths import base_name, join, parent
+from openpaisdk.storage.paths import ASIDE_PREFIX, base_name, join, parent
+from openpaisdk.storage.transfer.content import fingerprint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,11 +33,13 @@ _UNANSWERED = 3
 def send_parts(storage: HdfsStorage, client: WebHdfs, remote_path: str, source: Piece) -> None:
     """Store a local file at exactly this path, going on from the parts that are there."""
     block = storage.block_bytes
-    folder = parent(remote_path)
+    folder, name = parent(remote_path), base_name(remote_path)
     while "," in folder:  # CONCAT takes a list with commas, and files of one folder only
         folder = parent(folder)
+    if folder != parent(remote_path) or not name.startswith(ASIDE_PREFIX):
+        name = ASIDE_PREFIX + fingerprint(remote_path)  # a name that no file of the user has
     storage.mkdir(parent(remote_path))
-    names = [f"{base_name(remote_path)}.{number:05d}" for number in range(-(-len(source) // block))]
+    names = [f"{name}.{number:05d}" for number in range(-(-len(source) // block))]
     there = _find_parts(storage, client, folder, dict.fromkeys(names[:-1], block))
     is_joined = there.get(names[0]) == len(source)
     sending = _Sending(client, block)

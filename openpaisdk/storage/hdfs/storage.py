@@ -62,6 +62,7 @@ class HdfsStorage(Storage):
     has_checksums = True
     read_back_bytes = 64 << 10
     reads_in_parallel = True
+    closes_slowly = True
 
     def __init__(
         self,

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from openpaisdk.storage.transfer.archive import Packed
     from openpaisdk.storage.transfer.content import Content
 
+_MANY_FILES = 500
+_SMALL_BYTES = 1 << 20
 _LARGE_BYTES = 8 << 20
 """From this size on it is worth a question whether a file is there already, whole, from an earlier try."""
 
@@ -64,10 +66,21 @@ class Upload(Transfer):
                 return self._put_stream(stream, target)
         target = self._storage._inside(remote_path, name)
         if os.path.isdir(path):
-            return self._put_folder(local_plan(path), target)
+            plan = local_plan(path)
+            self._advise(plan)
+            return self._put_folder(plan, target)
         if not os.path.isfile(path):
             raise StorageError(f"{path!r} is neither a file nor a folder")
         return self._put_file(local_content(path), target)
+
+    def _advise(self, plan: Plan) -> None:
+        """Say when a folder would better be sent as one file."""
+        count = len(plan.files)
+        if self._storage.closes_slowly and count >= _MANY_FILES and plan.size < count * _SMALL_BYTES:
+            self._note(
+                f"{count} small files go to HDFS one by one; where they need not be single files there, "
+                "--archive sends them as one, in a fraction of the time"
+            )
 
     def copy(self, source: Storage, source_path: str, remote_path: str) -> FileInfo:
         """Store a file or folder of another storage, or of this one, or what a pattern matches there."""

@@ -31,7 +31,7 @@ class FakeStorage:
 
 @pytest.fixture
 def outputs(bench):
-    bench.cluster.storage = FakeStorage
+    bench.cluster.job_storage = FakeStorage
     bench.cluster.job_config = lambda name: {"extras": {"openpaisdk": {"workspace": "/user/alice"}}}
     return bench
 

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from openpaisdk.engine import Engine
-from openpaisdk.errors import StorageExistsError, StorageNotEmptyError, StorageNotFoundError, UsageError
+from openpaisdk.errors import (
+    ConfigError,
+    StorageExistsError,
+    StorageNotEmptyError,
+    StorageNotFoundError,
+    UsageError,
+)
 from openpaisdk.storage.transfer.progress import Progress
 
 
@@ -185,6 +191,29 @@ def test_an_attached_storage_is_listed_and_used(folder):  # type: ignore[no-unty
     assert engine.process(["storage", "list-storage", "-a", "prod"]) == attached
     listed = engine.process(["storage", "list", "-a", "prod", "-s", "share", str(folder)])
     assert [info["name"] for info in listed] == ["a.txt", "sub"]
+
+
+def test_the_embedded_cluster_keeps_storages_and_one_of_them_may_be_the_default(folder, tmp_path):  # type: ignore[no-untyped-def]
+    engine = Engine()
+    words = ["cluster", "attach-hdfs", "-a", "local", "--web-hdfs-uri", "file://localhost", "--storage-alias"]
+    own = {"alias": "local", "uri": None, "default": True}
+    first = {"alias": "share", "uri": "file://localhost", "default": False}
+    assert engine.process([*words, "share"]) == [own, first]
+    second = {"alias": "main", "uri": "file://localhost", "default": True}
+    attached = engine.process([*words, "main", "--default"])
+    assert attached == [{**own, "default": False}, first, second]
+    assert engine.process(["storage", "list-storage", "-a", "local"]) == attached
+    assert len(engine.process(["storage", "list", str(folder)])) == 2
+    with pytest.raises(ConfigError, match="has a storage 'local' already"):
+        engine.process([*words, "local"])
+    with pytest.raises(UsageError, match="needs no login"):
+        engine.process(["cluster", "login", "-a", "local"])
+    # it defines no cluster, so the only one that is defined stays the one meant
+    add_cluster()
+    assert Engine().process(["storage", "list-storage"]) == []
+    # without its entry the embedded cluster is as it was
+    engine.process(["cluster", "remove", "local"])
+    assert Engine().process(["storage", "list-storage", "-a", "local"]) == [own]
 
 
 def test_an_address_that_is_none_is_not_attached():  # type: ignore[no-untyped-def]

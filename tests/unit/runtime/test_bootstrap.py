@@ -7,6 +7,7 @@ import ast
 import importlib.util
 import io
 import os
+import sys
 import tarfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 import openpaisdk
 from openpaisdk.job.prelude import build_prelude
+from openpaisdk.storage.local import FileStorage
 
 RUNTIME = Path(openpaisdk.__file__).parent / "runtime"
 
@@ -117,6 +119,26 @@ def test_a_damaged_archive_is_one_clear_failure(bootstrap, tmp_path, damage):
     data = archive(*[member(f"f{number}") for number in range(50)]).getvalue()
     with pytest.raises(bootstrap.Failure, match="cannot unpack the sources"):
         bootstrap.unpack(io.BytesIO(damage(data)), tmp_path)
+
+
+def test_zstd_is_read_where_there_is_a_package_for_it_and_else_its_lack_is_said(
+    bootstrap, tmp_path, monkeypatch
+):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_text("one")
+    FileStorage().upload(str(tmp_path / "tree"), f"{tmp_path}/tree.tar.zst", archive=True)
+    packed = (tmp_path / "tree.tar.zst").read_bytes()
+    bootstrap.unpack_stream(bootstrap.decompressed(io.BytesIO(packed), "tree.tar.zst"), tmp_path / "back")
+    assert (tmp_path / "back" / "a").read_text() == "one"
+    damaged = bootstrap.decompressed(io.BytesIO(b"no zstd" * 9), "x.tzst")
+    with pytest.raises(bootstrap.Failure, match="cannot unpack the archive"):
+        bootstrap.unpack_stream(damaged, tmp_path / "none")
+    monkeypatch.setattr(bootstrap.sys, "version_info", (3, 13))
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(
+        bootstrap.Failure, match=r"needs zstd, which Python 3\.13 has not.*\.tar or \.tar\.gz"
+    ):
+        bootstrap.decompressed(io.BytesIO(packed), "tree.tar.zst")
 
 
 @pytest.mark.parametrize(

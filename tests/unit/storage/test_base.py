@@ -304,6 +304,29 @@ def test_a_name_that_looks_like_a_pattern_is_taken_as_it_is(storage: DictStorage
     assert (tmp_path / "back").read_text() == "one"
 
 
+@pytest.mark.parametrize(
+    ("files", "large_bytes", "closes_slowly", "is_told"),
+    [(500, 4999, True, True), (499, 0, True, False), (500, 5000, True, False), (500, 0, False, False)],
+)
+def test_many_small_files_are_said_to_be_better_sent_as_one_where_they_are(
+    storage: DictStorage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: int,
+    large_bytes: int,
+    closes_slowly: bool,
+    is_told: bool,
+) -> None:
+    monkeypatch.setattr("openpaisdk.storage.transfer.upload._SMALL_BYTES", 10)
+    storage.closes_slowly = closes_slowly
+    for number in range(files):
+        (tmp_path / str(number)).touch()
+    os.truncate(tmp_path / "0", large_bytes)
+    notes: list[str] = []
+    storage.upload(str(tmp_path), "/copy", on_note=notes.append)
+    assert ["--archive sends them as one" in note for note in notes] == [True] * is_told
+
+
 @pytest.mark.parametrize("name", ["packed.tar", "packed.tar.gz"])
 def test_an_archive_is_one_file_there_and_a_folder_here(
     storage: DictStorage, tree: Path, tmp_path: Path, name: str
