@@ -1,46 +1,77 @@
 # SPDX-License-Identifier: MIT
-"""A proxy that breaks connections in the ways networks and servers do."""
+"""Relays between a client and servers: they count what passes, and break it in the ways networks do."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import struct
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 RESET, REFUSE, SHORT, STALL = "reset", "5xx", "short read", "stall"
 FAULTS = (RESET, REFUSE, SHORT, STALL)
 _REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_PIECE_BYTES = 1 << 17
 
 
-class FaultyProxy:
-    """Hands connections on to one port of this machine; of ``rate`` of them, something goes wrong.
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What goes wrong on a connection, once so many bytes have passed to the server, or back."""
+
+    kind: str
+    is_upward: bool
+    after: int
+
+
+class Relay:
+    """Hands connections on to one port of this machine.
 
     Args:
         target: The port.
-        chooser: Decides which connection suffers what; shared by proxies that have one number of faults.
+        chooser: Decides which connection suffers what; shared by relays that have one number of faults.
+        on_pass: Called whenever bytes have passed.
     """
 
-    def __init__(self, target: int, chooser: FaultChooser) -> None:
+    def __init__(
+        self,
+        target: int,
+        *,
+        chooser: FaultChooser | None = None,
+        on_pass: Callable[[Relay], object] | None = None,
+    ) -> None:
         self._target = target
         self._chooser = chooser
+        self._on_pass = on_pass
+        self._counting = threading.Lock()
+        self.sent = 0
+        """Bytes from clients."""
+        self.received = 0
+        """Bytes to clients."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> FaultyProxy:
+    def __enter__(self) -> Relay:
         self._start(self._accept)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        socket.create_connection(("127.0.0.1", self.port)).close()  # wakes the accepting thread
+        self.hang_up()
         for thread in self._threads:
             thread.join(10)
+
+    def hang_up(self) -> None:
+        """Take no connections any more, as if the server were dead."""
+        self._ended.set()
+        with contextlib.suppress(OSError):  # it has been called before
+            socket.create_connection(("127.0.0.1", self.port)).close()  # wakes the accepting thread
         self._listener.close()
 
     def _start(self, work: object, *arguments: object) -> None:
@@ -50,46 +81,81 @@ class FaultyProxy:
 
     def _accept(self) -> None:
         while not self._ended.is_set():
-            client, _ = self._listener.accept()
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
             if self._ended.is_set():
                 client.close()
                 return
             self._start(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
-        fault, after = self._chooser.choose()
+        fault = self._chooser.choose() if self._chooser is not None else None
         with client:
-            if fault == REFUSE:
+            if fault is not None and fault.kind == REFUSE:
                 client.recv(1 << 16)
                 client.sendall(_REFUSAL)
                 return
-            with socket.create_connection(("127.0.0.1", self._target)) as server:
-                up = threading.Thread(target=_pump, args=(client, server), daemon=True)
-                up.start()
-                self._hand_back(server, client, fault, after)
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                return
+            up, down = (fault, None) if fault is not None and fault.is_upward else (None, fault)
+            with server:
+                sending = threading.Thread(target=self._send, args=(client, server, up), daemon=True)
+                sending.start()
+                self._hand_on(server, client, down, self._count_received)
                 for end in (client, server):
                     _shut(end)
-                up.join(10)
+                sending.join(10)
 
-    def _hand_back(self, server: socket.socket, client: socket.socket, fault: str | None, after: int) -> None:
-        """Hand on the answer, up to the fault."""
-        left = after
+    def _send(self, client: socket.socket, server: socket.socket, fault: Fault | None) -> None:
+        if self._hand_on(client, server, fault, self._count_sent):
+            for end in (client, server):
+                _shut(end)
+        else:
+            with contextlib.suppress(OSError):
+                server.shutdown(socket.SHUT_WR)
+
+    def _hand_on(
+        self, source: socket.socket, target: socket.socket, fault: Fault | None, count: Callable[[int], None]
+    ) -> bool:
+        """Hand on what comes, up to the fault; tell whether there was one."""
+        left = fault.after if fault is not None else 0
         try:
-            while data := server.recv(1 << 16):
+            while data := source.recv(_PIECE_BYTES):
+                count(len(data))
                 if fault is None:
-                    client.sendall(data)
+                    target.sendall(data)
                     continue
-                client.sendall(data[:left])
+                target.sendall(data[:left])
                 left -= len(data)
                 if left <= 0:
-                    if fault == STALL:
-                        self._ended.wait(self._chooser.stall_s)
-                    if fault == RESET:
-                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                        client.close()
-                    return
+                    self._break(fault, source if fault.is_upward else target)
+                    return True
         except OSError:
-            return
+            pass
+        return False
+
+    def _break(self, fault: Fault, client: socket.socket) -> None:
+        if fault.kind == STALL and self._chooser is not None:
+            self._ended.wait(self._chooser.stall_s)
+        if fault.kind == RESET:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+
+    def _count_sent(self, size: int) -> None:
+        with self._counting:
+            self.sent += size
+        if self._on_pass is not None:
+            self._on_pass(self)
+
+    def _count_received(self, size: int) -> None:
+        with self._counting:
+            self.received += size
+        if self._on_pass is not None:
+            self._on_pass(self)
 
 
 class FaultChooser:
@@ -103,27 +169,17 @@ class FaultChooser:
         self.stall_s = stall_s
         self.happened: list[str] = []
 
-    def choose(self) -> tuple[str | None, int]:
-        """Return a fault or ``None``, and after how many bytes of the answer it comes."""
+    def choose(self) -> Fault | None:
+        """Return what is to go wrong with the next connection, if anything."""
         with self._lock:
             if len(self.happened) >= self._count or self._random.random() >= self._rate:
-                return None, 0
-            fault = FAULTS[len(self.happened) % len(FAULTS)]
-            self.happened.append(fault)
-            return fault, self._random.choice((0, 10, 300, 2000))
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(1 << 16):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
+                return None
+            kind = FAULTS[len(self.happened) % len(FAULTS)]
+            self.happened.append(kind)
+            after = self._random.choice((0, 10, 300, 2000))
+            return Fault(kind=kind, is_upward=self._random.random() < 0.5, after=after)
 
 
 def _shut(end: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from tests.benchmarks.commands import COMMANDS, server
+from tests.benchmarks.faults import measure_faults
 from tests.benchmarks.following import measure_following
 from tests.benchmarks.footprint import measure_idle, measure_memory, measure_start
 from tests.benchmarks.paging import measure_paging
@@ -27,6 +28,7 @@ CLUSTER: dict[str, Callable[[], Iterator[Row]]] = {
     "start": measure_start,
     "idle": measure_idle,
     "storage": measure_storage,
+    "faults": measure_faults,
 }
 """The tables of steps 2 and 3; the last row of step 2, 200 times ``kill -9``, is ``make chaos``."""
 HEAD = ("measure", "measured", "reach", "stretch")

@@ -65,7 +65,7 @@ class Bench:
         self.small = folder / "small"
         self.back = folder / "back"
         self.peak_kib = 0
-        _fill(self.large, BYTES)
+        fill(self.large, BYTES)
         self.small.mkdir()
         for number in range(FILES):
             (self.small / f"{number:05d}").write_bytes(os.urandom(FILE_BYTES))
@@ -239,7 +239,7 @@ def _others(seconds: dict[str, float], *names: str) -> str:
     return ", ".join(f"{name} {'fails' if math.isinf(seconds[name]) else shown[name]}" for name in names)
 
 
-def _fill(path: Path, size: int) -> None:
+def fill(path: Path, size: int) -> None:
     piece = os.urandom(1 << 20)
     with path.open("wb") as file:
         while size > 0:

@@ -22,9 +22,10 @@ from openpaisdk.errors import (
 from openpaisdk.storage.hdfs.storage import HdfsStorage
 from openpaisdk.storage.transfer.content import Piece
 from openpaisdk.storage.transfer.progress import Progress
-from tests.faults import FaultChooser, FaultyProxy
+from tests.faults import FaultChooser
 from tests.hadoop.cluster import Hadoop
 from tests.hadoop.high_availability import PairOfNameNodes
+from tests.hadoop.relayed import Relayed
 
 pytestmark = pytest.mark.integration
 
@@ -240,22 +241,12 @@ def test_a_hundred_faults_make_no_file_wrong(hadoop: Hadoop, tmp_path: Path) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(random.Random(number).randbytes(500 + 37 * number))
     chooser = FaultChooser(7, count=100, rate=0.15, stall_s=4)
-    name_node = int(hadoop.uri.rpartition(":")[2])
-    ports = {node.http_port: node for node in hadoop.data_nodes}
-    with FaultyProxy(name_node, chooser) as proxy:
-        nodes = {port: FaultyProxy(port, chooser) for port in ports}
-        for node in nodes.values():
-            node.__enter__()
+    with Relayed(hadoop, chooser) as relayed:
         storage = HdfsStorage(
-            f"http://127.0.0.1:{proxy.port}",
-            user="alice",
-            timeout=(2, 2),
-            data_nodes={f"127.0.0.1:{port}": f"127.0.0.1:{node.port}" for port, node in nodes.items()},
+            relayed.uri, user="alice", timeout=(2, 2), data_nodes=relayed.data_nodes
         )
         storage.upload(str(tree), "/user/alice/faults/tree")
         storage.download("/user/alice/faults/tree", str(tmp_path / "back"))
-        for node in nodes.values():
-            node.__exit__(None, None, None)
     assert len(chooser.happened) == 100
     for path in tree.rglob("*.bin"):
         assert (tmp_path / "back" / path.relative_to(tree)).read_bytes() == path.read_bytes()
