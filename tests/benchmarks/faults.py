@@ -104,15 +104,17 @@ class Bench:
         """Tell whether the local file is the large one."""
         return self.back.exists() and filecmp.cmp(self.back, self.large, shallow=False)
 
-    def outcome(self, process: subprocess.Popen[bytes], moved: int, is_equal: Callable[[], bool]) -> Outcome:
-        """Wait for a process and look at what it has left."""
+    def outcome(
+        self, process: subprocess.Popen[bytes], moved: Callable[[], int], is_equal: Callable[[], bool]
+    ) -> Outcome:
+        """Wait for a process and look at what it has left and how many bytes it has moved."""
         try:
             is_finished = process.wait(TIMEOUT_S) == 0
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             is_finished = False
-        again = max(0, moved - self.large.stat().st_size)
+        again = max(0, moved() - self.large.stat().st_size)
         return Outcome(is_finished=is_finished, is_equal=is_equal(), blocks_again=again / self.block)
 
 
@@ -142,24 +144,26 @@ def _dying_data_node(bench: Bench, *, takes_it: bool) -> Row:
     outcomes = []
     for chance in map(random.Random, SEEDS):
         bench.clean()
-        with Relayed(bench.hadoop) as relayed:
-            others = bench.hadoop.data_nodes
-            chosen = chance.choice(range(1, len(others)))
-
-            def kill(node: Daemon, relayed: Relayed = relayed, chosen: int = chosen) -> None:
-                victim = others[(others.index(node) + chosen) % len(others)]
-                relayed.kill(node if takes_it else victim)
-
-            relayed.when(int(chance.uniform(0.4, 0.6) * BYTES), kill)
-            process = bench.start(relayed, "upload", bench.large, _NEW)
-            process.wait(TIMEOUT_S)
-            outcomes.append(bench.outcome(process, relayed.sent, bench.is_stored))
-        for node in others:
+        outcomes.append(_upload_and_kill(bench, chance, takes_it=takes_it))
+        for node in bench.hadoop.data_nodes:
             if not node.is_running:
                 node.start()
         bench.hadoop.wait_until_ready()
     which = "that takes it" if takes_it else "that does not take it"
     return _row(f"{_SIZE} up, the data node {which} killed at 40 to 60 %", outcomes)
+
+
+def _upload_and_kill(bench: Bench, chance: random.Random, *, takes_it: bool) -> Outcome:
+    nodes = bench.hadoop.data_nodes
+    further = 0 if takes_it else chance.choice(range(1, len(nodes)))
+    with Relayed(bench.hadoop) as relayed:
+
+        def kill(node: Daemon) -> None:
+            relayed.kill(nodes[(nodes.index(node) + further) % len(nodes)])
+
+        relayed.when(int(chance.uniform(0.4, 0.6) * BYTES), kill)
+        process = bench.start(relayed, "upload", bench.large, _NEW)
+        return bench.outcome(process, lambda: relayed.sent, bench.is_stored)
 
 
 def _killed_upload(bench: Bench) -> Row:
@@ -176,22 +180,28 @@ def _killed(bench: Bench, label: str, words: Sequence[object], is_equal: Callabl
     outcomes = []
     for chance in map(random.Random, SEEDS):
         bench.clean()
-        with Relayed(bench.hadoop) as relayed:
-            processes: list[subprocess.Popen[bytes]] = []
-            relayed.when(int(chance.uniform(0.85, 0.95) * BYTES), lambda _: processes[0].kill())  # noqa: B023
-            processes.append(bench.start(relayed, *words))
-            assert processes[0].wait(TIMEOUT_S) != 0, "it was through before it was killed"
-            process = bench.start(relayed, *words)
-            process.wait(TIMEOUT_S)
-            moved = relayed.sent if label == "up" else relayed.received
-            outcomes.append(bench.outcome(process, moved, is_equal))
+        outcomes.append(_kill_and_go_on(bench, label, words, is_equal, chance.uniform(0.85, 0.95)))
     return _row(f"{_SIZE} {label}, opai killed at 85 to 95 %, the same command again", outcomes)
+
+
+def _kill_and_go_on(
+    bench: Bench, label: str, words: Sequence[object], is_equal: Callable[[], bool], share: float
+) -> Outcome:
+    with Relayed(bench.hadoop) as relayed:
+        started: list[subprocess.Popen[bytes]] = []
+        relayed.when(int(share * BYTES), lambda _: started[0].kill())
+        started.append(bench.start(relayed, *words))
+        assert started[0].wait(TIMEOUT_S) != 0, "it was through before it was killed"
+
+        def moved() -> int:
+            return relayed.sent if label == "up" else relayed.received
+
+        return bench.outcome(bench.start(relayed, *words), moved, is_equal)
 
 
 def _failover(bench: Bench) -> Row:
     pair = bench.hadoop
     assert isinstance(pair, PairOfNameNodes)
-    outcomes = []
     with Relayed(pair) as relayed:
         failing_over = threading.Thread(target=pair.fail_over)
         relayed.when(BYTES // 2, lambda _: failing_over.start())
@@ -199,8 +209,8 @@ def _failover(bench: Bench) -> Row:
         process.wait(TIMEOUT_S)
         if failing_over.ident is not None:
             failing_over.join()
-        outcomes.append(bench.outcome(process, relayed.sent, bench.is_stored))
-    return _row(f"{_SIZE} up, the name node killed at half, the other takes over", outcomes)
+        outcome = bench.outcome(process, lambda: relayed.sent, bench.is_stored)
+    return _row(f"{_SIZE} up, the name node killed at half, the other takes over", [outcome])
 
 
 def _row(label: str, outcomes: Sequence[Outcome]) -> Row:
@@ -220,37 +230,34 @@ def _random_faults(hadoop: Hadoop, folder: Path) -> Iterator[Row]:
     direct = HdfsStorage(hadoop.uri, user="bench")
     up, down = Verdicts(), Verdicts()
     for seed in SEEDS:
-        remote, back = f"{FOLDER}/tree-{seed}", folder / f"tree-{seed}"
-        fetched = folder / f"stored-{seed}"
-        with _faulty(hadoop, seed) as storage:
-            error = _error_of(lambda: storage.upload(str(tree), remote))  # noqa: B023
+        remote, back, fetched = f"{FOLDER}/tree-{seed}", folder / f"tree-{seed}", folder / f"stored-{seed}"
+        error = _error_under_faults(hadoop, seed, "upload", str(tree), remote)
         if direct.exists(remote):
             direct.download(remote, str(fetched), verify=False)
         up.add(tree, fetched, error)
         if not direct.exists(remote):
             direct.upload(str(tree), remote)
-        with _faulty(hadoop, seed + len(SEEDS)) as storage:
-            error = _error_of(lambda: storage.download(remote, str(back)))  # noqa: B023
+        error = _error_under_faults(hadoop, seed + len(SEEDS), "download", remote, str(back))
         down.add(tree, back, error)
     label = f"{FAULTS} random faults over {FILES} files"
     yield f"{label} up, {len(SEEDS)} times", up.text, "right or reported", ""
     yield f"{label} down, {len(SEEDS)} times", down.text, "right or reported", ""
 
 
-@contextlib.contextmanager
-def _faulty(hadoop: Hadoop, seed: int) -> Iterator[HdfsStorage]:
+def _error_under_faults(
+    hadoop: Hadoop, seed: int, verb: str, source: str, target: str
+) -> StorageError | None:
+    """Move a tree while things go wrong, and return what was reported."""
     chooser = FaultChooser(seed, count=FAULTS, rate=0.25, stall_s=4)
+    error = None
     with Relayed(hadoop, chooser) as relayed:
-        yield HdfsStorage(relayed.uri, user="bench", timeout=(2, 2), data_nodes=relayed.data_nodes)
+        storage = HdfsStorage(relayed.uri, user="bench", timeout=(2, 2), data_nodes=relayed.data_nodes)
+        try:
+            getattr(storage, verb)(source, target)
+        except StorageError as exc:
+            error = exc
     assert len(chooser.happened) == FAULTS, f"only {len(chooser.happened)} faults happened"
-
-
-def _error_of(work: Callable[[], object]) -> StorageError | None:
-    try:
-        work()
-    except StorageError as exc:
-        return exc
-    return None
+    return error
 
 
 class Verdicts:

@@ -51,9 +51,7 @@ class Relayed:
     @property
     def data_nodes(self) -> dict[str, str]:
         """Where clients are to reach the data nodes, as the option of a storage says it."""
-        return {
-            f"127.0.0.1:{daemon.http_port}": f"127.0.0.1:{port}" for port, daemon in self._nodes.items()
-        }
+        return {f"127.0.0.1:{daemon.http_port}": f"127.0.0.1:{port}" for port, daemon in self._nodes.items()}
 
     @property
     def sent(self) -> int:
@@ -66,7 +64,7 @@ class Relayed:
         return sum(relay.received for relay in self._of_nodes.values())
 
     def when(self, moved: int, act: Callable[[Daemon], object]) -> None:
-        """Call ``act`` once when so many bytes have passed, with the data node that moved the last of them."""
+        """Call ``act`` once so many bytes have passed, with the data node that moved the last of them."""
         self._at, self._act = moved, act
 
     def kill(self, daemon: Daemon) -> None:

@@ -242,9 +242,7 @@ def test_a_hundred_faults_make_no_file_wrong(hadoop: Hadoop, tmp_path: Path) -> 
         path.write_bytes(random.Random(number).randbytes(500 + 37 * number))
     chooser = FaultChooser(7, count=100, rate=0.15, stall_s=4)
     with Relayed(hadoop, chooser) as relayed:
-        storage = HdfsStorage(
-            relayed.uri, user="alice", timeout=(2, 2), data_nodes=relayed.data_nodes
-        )
+        storage = HdfsStorage(relayed.uri, user="alice", timeout=(2, 2), data_nodes=relayed.data_nodes)
         storage.upload(str(tree), "/user/alice/faults/tree")
         storage.download("/user/alice/faults/tree", str(tmp_path / "back"))
     assert len(chooser.happened) == 100
