@@ -355,7 +355,7 @@ def decompressed(file: Any, name: str) -> Any:
         what = "%r needs zstd, which Python %d.%d has not" % (name, *sys.version_info[:2])
         hint = "; take an image with Python 3.14 or its package zstandard, or store it as .tar or .tar.gz"
         raise Failure(UNPACK_REFUSED, what + hint) from None
-    return zstandard.ZstdDecompressor().stream_reader(file)
+    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
 
 
 def unpack_stream(file: Any, folder: str) -> None:

@@ -2,8 +2,8 @@
 # Stands before a job's own commands, in their bash (errexit, nounset and pipefail are on), on a real cluster
 # and on the embedded one. Set before: paisdk_workspace (address of the workspace, or empty where the platform
 # sets the variables), paisdk_archive (name of the archive with the job's files), paisdk_output (folder below
-# the job's), paisdk_install (words for pip), paisdk_outputs (what to store), and for a job with archives on a storage
-# paisdk_archives (of each its address and its folder).
+# the job's), paisdk_install (words for pip), paisdk_outputs (what to store), and where there are archives on a
+# storage paisdk_archives (of each its address and its folder).
 # It fetches the archive and goes on with the start.sh in it, which may be of another version: what start.sh
 # uses of here (these variables, paisdk_folder, paisdk_python, paisdk_say, paisdk_url) stays as it is.
 

@@ -118,7 +118,7 @@ def unpack(source: IO[bytes], folder: str, *, overwrite: bool, meter: Meter, nam
     os.makedirs(folder, exist_ok=True)
     stream: Any = _Metered(source, meter)
     if name.endswith((".zst", ".tzst")):
-        stream = _zstandard().ZstdDecompressor().stream_reader(stream)
+        stream = _zstandard().ZstdDecompressor().stream_reader(stream, read_across_frames=True)
     try:
         with tarfile.open(fileobj=stream, mode="r|*") as archive:
             for member in archive:

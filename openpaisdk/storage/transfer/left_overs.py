@@ -67,21 +67,22 @@ def delete_left_overs(
 
 def _find(storage: Storage, folder: str, note: Note) -> Iterator[tuple[str, FileInfo]]:
     """Give the name that a transfer goes by, with what it left: path, size of all, and the last change."""
-    try:
-        entries = storage._entries(folder)
-    except StoragePermissionError as exc:
-        note(f"not looked into: {exc.message}")
-        return
-    except StorageNotFoundError:
-        return  # gone meanwhile
-    for info in entries:
-        path = join(folder, info["name"])
-        match = _NAME.fullmatch(info["name"])
-        if match is not None:
-            size, last = _measure(storage, path, info)
-            yield match[1], {"name": path, "type": info["type"], "size_bytes": size, "modified_at": last}
-        elif info["type"] == "directory" and not storage._is_link(path):
-            yield from _find(storage, path, note)
+    waiting = [folder]
+    while waiting:
+        above = waiting.pop()
+        try:
+            for info in storage._entries(above):
+                path = join(above, info["name"])
+                match = _NAME.fullmatch(info["name"])
+                if match is not None:
+                    size, last = _measure(storage, path, info)
+                    yield match[1], {**info, "name": path, "size_bytes": size, "modified_at": last}
+                elif info["type"] == "directory" and not storage._is_link(path):
+                    waiting.append(path)
+        except StoragePermissionError as exc:
+            note(f"not looked into: {exc.message}")
+        except StorageNotFoundError:
+            continue  # gone meanwhile
 
 
 def _measure(storage: Storage, path: str, info: FileInfo) -> tuple[int, str | None]:
