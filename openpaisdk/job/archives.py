@@ -27,7 +27,7 @@ def checked_archive(uri: str) -> str:
     Raises:
         SourceError: Tasks cannot fetch it, or it is no tar file by its name.
     """
-    from openpaisdk.storage.hdfs.addresses import split_uri, web_addresses
+    from openpaisdk.storage.hdfs.addresses import split_uri, task_address
     from openpaisdk.storage.paths import checked
 
     if uri.partition("://")[0] not in _SCHEMES:
@@ -40,14 +40,7 @@ def checked_archive(uri: str) -> str:
     folder_of(uri)
     if address == OWN_STORAGE:
         return OWN_STORAGE + path
-    bases, user = web_addresses(address)
-    if len(bases) > 1:
-        raise SourceError(
-            f"source {uri!r} names several name nodes, a job asks one", hint="name the one that is active"
-        )
-    scheme, _, place = bases[0].partition("://")
-    host = place.partition("/")[0]
-    return f"{'swebhdfs' if scheme == 'https' else 'webhdfs'}://{f'{user}@' if user else ''}{host}{path}"
+    return task_address(address) + path
 
 
 def folder_of(uri: str) -> str:

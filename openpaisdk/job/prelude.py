@@ -82,14 +82,15 @@ def runtime_entries() -> list[Entry]:
 
 
 def find_storage(cluster: Cluster, *, is_needed: bool) -> str | None:
-    """Return the ``webhdfs://host:port`` of a real cluster's storage.
+    """Return the ``webhdfs://host:port`` of a real cluster's storage, with the hosts of all name nodes.
 
     ``None`` on the embedded one, which tells its tasks itself, and where no storage is known.
 
     Raises:
         ConfigError: None is known but one is needed.
     """
-    from openpaisdk.errors import ConfigError
+    from openpaisdk.errors import ConfigError, UsageError
+    from openpaisdk.storage.hdfs.addresses import task_address
 
     if cluster.is_embedded:
         return None
@@ -99,16 +100,15 @@ def find_storage(cluster: Cluster, *, is_needed: bool) -> str | None:
         if is_needed:
             raise
         return None
-    scheme, separator, place = uri.partition("://")
-    kind = {"http": "webhdfs", "https": "swebhdfs", "webhdfs": "webhdfs", "swebhdfs": "swebhdfs"}.get(scheme)
-    if separator and kind is not None:
-        return f"{kind}://{place.partition('/')[0]}"
-    if is_needed:
-        raise ConfigError(
-            f"jobs on cluster {cluster.alias!r} cannot reach the storage {uri!r}, a WebHDFS is wanted",
-            hint=HDFS_HINT,
-        )
-    return None
+    try:
+        return task_address(uri)
+    except UsageError:
+        if is_needed:
+            raise ConfigError(
+                f"jobs on cluster {cluster.alias!r} cannot reach the storage {uri!r}, a WebHDFS is wanted",
+                hint=HDFS_HINT,
+            ) from None
+        return None
 
 
 def output_folder(role: str, *, is_only_task: bool) -> str:

@@ -57,7 +57,7 @@ def say(text: str) -> None:
 
 
 class Storage:
-    """A folder on storage, named by a ``webhdfs://`` address."""
+    """A folder on storage, by its ``webhdfs://`` address; of several name nodes the active one is asked."""
 
     def __init__(self, uri: str, token_file: "str | None" = None, user: "str | None" = None) -> None:
         # slow to import, and a task that only starts needs none of it
@@ -76,18 +76,23 @@ class Storage:
             raise Failure(STORE_FAILED, "storage address " + repr(uri) + " is not webhdfs://host:port/path")
         place, _, path = rest.partition("/")
         owner, _, host = place.rpartition("@")
-        self.host = host
-        self.base = ("https://" if scheme == "swebhdfs" else "http://") + host + "/webhdfs/v1"
+        web = "https://" if scheme == "swebhdfs" else "http://"
+        self.bases = [web + one + "/webhdfs/v1" for one in host.split(",")]
         self.path = ("/" + path).rstrip("/")
         self.login = [("user.name", owner or user)] if owner or user else []
         if token_file:
             with open(token_file, encoding="ascii") as file:
                 self.login = [("delegation", file.read().strip())]
         # a proxy cannot reach what listens on this machine only
-        name = urllib.parse.urlsplit(self.base).hostname or ""
+        name = urllib.parse.urlsplit(self.bases[0]).hostname or ""
         local = name in ("localhost", "::1") or name.startswith("127.")
         handlers = [urllib.request.ProxyHandler({})] if local else []
         self.opener = urllib.request.build_opener(NoRedirectOfPut, *handlers)
+
+    @property
+    def base(self) -> str:
+        """Where the name node that is asked has its interface."""
+        return self.bases[0]
 
     def shown(self, name: str) -> str:
         """The address of a file for messages: without the token."""
@@ -118,10 +123,16 @@ class Storage:
             text = error.read(4096).decode("utf-8", "replace")
             message = "HTTP " + str(error.code) + " " + remote_message(text)
             if error.code in (408, 429) or error.code >= 500 or re.search("Standby|Retriable|SafeMode", text):
+                self.turn()
                 raise Unreachable(message) from None
             raise Refused(message) from None
         except (OSError, http.client.HTTPException) as error:
+            self.turn()
             raise Unreachable(str(getattr(error, "reason", None) or error) or type(error).__name__) from None
+
+    def turn(self) -> None:
+        """Ask the next name node from now on."""
+        self.bases.append(self.bases.pop(0))
 
     def write(self, name: str, path: str) -> None:
         """Store a local file, in place of one that is there."""

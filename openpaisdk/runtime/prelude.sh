@@ -6,6 +6,7 @@
 # storage paisdk_archives (of each its address and its folder).
 # It fetches the archive and goes on with the start.sh in it, which may be of another version: what start.sh
 # uses of here (these variables, paisdk_folder, paisdk_python, paisdk_say, paisdk_url) stays as it is.
+# An address may name several name nodes (nn1:9870,nn2:9870), of which one is active: paisdk_node numbers them.
 
 paisdk_say() { printf 'openpaisdk: %s\n' "$*" >&2; }
 paisdk_encode() {
@@ -19,11 +20,15 @@ paisdk_encode() {
   done
 }
 # paisdk_url webhdfs://… OPERATION: the address may hold a token, so it goes through pipes only
+paisdk_node=0
 paisdk_url() {
-  local rest=${1#*://} scheme=http host login
+  local rest=${1#*://} scheme=http host login commas number
   case $1 in swebhdfs://*) scheme=https ;; esac
   host=${rest%%/*} login="user.name=$(paisdk_encode "${PAI_USER_NAME:-}")"
   case $host in *@*) login="user.name=$(paisdk_encode "${host%@*}")"; host=${host##*@} ;; esac
+  commas=${host//[^,]/} number=$((paisdk_node % (${#commas} + 1)))
+  while [ $number -gt 0 ]; do host=${host#*,} number=$((number - 1)); done
+  host=${host%%,*}
   [ -z "${PAI_SDK_TOKEN_FILE:-}" ] || login="delegation=$(paisdk_encode "$(<"$PAI_SDK_TOKEN_FILE")")"
   printf '%s://%s/webhdfs/v1%s?op=%s&%s' "$scheme" "$host" "$(paisdk_encode "/${rest#*/}")" "$2" "$login"
 }
@@ -67,6 +72,7 @@ paisdk_folder=$PWD/.openpaisdk
 mkdir -p "$paisdk_folder" 2>/dev/null || paisdk_folder=$(mktemp -d)
 [ -n "${PAI_SDK_JOB_WORKSPACE:-}" ] || PAI_SDK_JOB_WORKSPACE=$paisdk_workspace/jobs/${PAI_JOB_NAME#*~}
 export PAI_SDK_JOB_WORKSPACE
+paisdk_hosts=${PAI_SDK_JOB_WORKSPACE#*://} paisdk_hosts=${paisdk_hosts%%/*}
 paisdk_from=$PAI_SDK_JOB_WORKSPACE/code/$paisdk_archive
 paisdk_python=
 for paisdk_try in python3 python; do
@@ -82,7 +88,12 @@ if [ -z "$paisdk_python$paisdk_has_curl" ]; then
 fi
 for paisdk_pause in 1 2 4 8 15 0; do
   paisdk_status=$(paisdk_url "$paisdk_from" OPEN | paisdk_get "$paisdk_folder/archive") || paisdk_status=000
-  case $paisdk_status in 2*) break ;; 40[0-7]|41*) paisdk_pause=0 ;; esac
+  case $paisdk_status:$paisdk_hosts in
+    2*) break ;;
+    403:*,*) ;;  # on standby
+    40[0-7]:*|41*) paisdk_pause=0 ;;
+  esac
+  paisdk_node=$((paisdk_node + 1))
   if [ $paisdk_pause = 0 ]; then paisdk_say "cannot fetch $paisdk_from: HTTP $paisdk_status"; exit 81; fi
   paisdk_say "storage: HTTP $paisdk_status, trying again in $paisdk_pause s"
   sleep $paisdk_pause

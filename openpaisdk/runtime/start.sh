@@ -58,9 +58,12 @@ paisdk_tar_unpack() {
   rm -rf "$stage"
 }
 paisdk_curl_file() {
-  local to reply
-  to=$(paisdk_url "$PAI_SDK_JOB_OUTPUT_URI/$2" 'CREATE&overwrite=true')
-  reply=$(paisdk_curl "$to" -X PUT -o /dev/null) || return 1
+  local to reply again
+  for again in 1 2 0; do
+    to=$(paisdk_url "$PAI_SDK_JOB_OUTPUT_URI/$2" 'CREATE&overwrite=true')
+    if reply=$(paisdk_curl "$to" -X PUT -o /dev/null); then break; fi
+    case $again:${paisdk_hosts-} in 0:*) return 1 ;; *,*) paisdk_node=$((paisdk_node + 1)) ;; *) return 1 ;; esac
+  done
   case ${reply#* } in
     http*) paisdk_curl "${reply#* }" -T "$1" -H Expect: -o /dev/null >/dev/null ;;
     *) return 1 ;;

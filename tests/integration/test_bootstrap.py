@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import io
@@ -43,6 +44,8 @@ class WebHdfs(http.server.ThreadingHTTPServer):
         self.login = ("user.name", "alice")
         self.failures: list[int] = []
         self.refuses_writing = False
+        self.first_steps_left: int | None = None
+        """So many it answers as the active name node, and is on standby then."""
         self.breaks_after = 0
         self.requests: list[str] = []
 
@@ -90,6 +93,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests.append(f"{self.command} {query.get('op')} {path}")
         if query.get(self.server.login[0]) != self.server.login[1]:
             self.reply(401, b'{"RemoteException": {"message": "who are you?"}}')
+        elif "moved" not in query and self.is_on_standby():
+            self.reply(403, b'{"RemoteException": {"exception": "StandbyException", "message": "StandbyX"}}')
         elif query["op"] == "CREATE" and self.server.refuses_writing:
             self.reply(403, b'{"RemoteException": {"message": "not yours"}}')
         elif self.server.failures:
@@ -107,6 +112,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.reply(404, b'{"RemoteException": {"message": "File does not exist: x"}}')
 
+    def is_on_standby(self) -> bool:
+        left = self.server.first_steps_left
+        self.server.first_steps_left = left and left - 1
+        return left == 0
+
     def send_file(self, content: bytes) -> None:
         if self.server.breaks_after and len(content) > self.server.breaks_after:
             self.send_response(200)
@@ -118,8 +128,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(200, content)
 
 
-@pytest.fixture
-def server():
+@contextlib.contextmanager
+def serving():
     webhdfs = WebHdfs()
     thread = threading.Thread(target=webhdfs.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -129,12 +139,19 @@ def server():
     webhdfs.server_close()
 
 
+@pytest.fixture
+def server():
+    with serving() as webhdfs:
+        yield webhdfs
+
+
 class Task:
     """A task that is about to run: what it knows, and the files it sees."""
 
     def __init__(self, folder: Path, server: WebHdfs) -> None:
         self.folder = folder
         self.server = server
+        self.place = server.place
         self.work = folder / "work"
         self.work.mkdir()
         self.temp = folder / "tmp"
@@ -201,7 +218,7 @@ class Task:
 
     def run(self, *commands: str, **recipe: object) -> subprocess.CompletedProcess[str]:
         requirements = recipe.pop("requirements", [])
-        real = f"webhdfs://{self.server.place}/user/alice"
+        real = f"webhdfs://{self.place}/user/alice"
         embedded = "PAI_SDK_SERVER_STORES_OUTPUTS" in self.environment
         prelude = build_prelude("" if embedded else real, "output", "sources-1.tar.gz", recipe, requirements)
         own = commands if embedded else (OPEN, *commands, CLOSE)
@@ -281,6 +298,26 @@ def test_the_token_stands_in_no_command_line_and_no_log(task, sources, kind):
     words = (spy / "words").read_text()
     assert words
     assert TOKEN not in words + done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_of_a_pair_of_name_nodes_the_active_one_is_found(task, sources, server, kind, dead):
+    with serving() as other:
+        other.first_steps_left = 0
+        task.place = f"{'127.0.0.1:1' if dead else other.place},{server.place}"
+        done = task.run("cat train.py > model", outputs=["model"])
+    assert done.returncode == 0, done.stderr
+    assert server.stored == {"model": b"print('trained')\n"}
+
+
+def test_a_name_node_that_goes_on_standby_is_left(task, server, kind):
+    with serving() as other:
+        other.files = server.files
+        task.place = f"{server.place},{other.place}"
+        server.first_steps_left = 1
+        done = task.run("echo trained > model", outputs=["model"])
+    assert done.returncode == 0, done.stderr
+    assert server.stored == {"model": b"trained\n"}
 
 
 def test_a_storage_that_is_busy_is_asked_again(task, sources, server, kind):

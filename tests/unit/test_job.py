@@ -597,6 +597,27 @@ def test_files_in_a_folder_that_an_archive_brings_are_not_sent_because_the_comma
 
 
 @pytest.mark.parametrize(
+    ("uri", "read_at"),
+    [
+        ("webhdfs://nn1,nn2/a.tar", "webhdfs://nn1:9870,nn2:9870/a.tar"),
+        ("hdfs://bob@nn1:8020,nn2:8020/a.tar", "webhdfs://bob@nn1:9870,nn2:9870/a.tar"),
+        ("swebhdfs://nn1:1/a.tar", "swebhdfs://nn1:1/a.tar"),
+    ],
+)
+def test_an_archive_is_read_at_the_web_address_of_all_name_nodes(uri, read_at):
+    job = Job("x")
+    job.add_sources(uri)
+    assert job.archives == [read_at]
+
+
+@pytest.mark.parametrize("uri", ["webhdfs://nn1:9870,nn2:9870", "http://nn1:9870;http://nn2:9870/webhdfs/v1"])
+def test_a_job_is_told_all_name_nodes_of_its_storage(uri):
+    cluster = FakeCluster(is_embedded=False, storage_uri=uri)
+    document = Job.fast("x", "true", outputs=["model"]).preview(cluster=cluster)
+    assert "webhdfs://nn1:9870,nn2:9870/user/" in str(document)
+
+
+@pytest.mark.parametrize(
     ("uri", "message"),
     [
         ("s3://bucket/a.tar", "which reads HDFS only"),
@@ -605,7 +626,6 @@ def test_files_in_a_folder_that_an_archive_brings_are_not_sent_because_the_comma
         ("hdfs:///.openpaisdk.tar", "is no archive by its name"),
         ("hdfs:///a/", "is no archive by its name"),
         ("webhdfs:///a.tar", "names no host"),
-        ("webhdfs://nn1,nn2/a.tar", "names several name nodes"),
         ("hdfs:///a/../b.tar", "is not a path from the root"),
     ],
 )

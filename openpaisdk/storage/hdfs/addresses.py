@@ -52,6 +52,18 @@ def web_addresses(uri: str) -> tuple[list[str], str | None]:
     return found, user
 
 
+def task_address(uri: str) -> str:
+    """Return the address as tasks of a job read it: ``webhdfs://user@nn1:9870,nn2:9870``.
+
+    Raises:
+        UsageError: It is not the address of name nodes.
+    """
+    bases, user = web_addresses(uri)
+    scheme = "swebhdfs" if bases[0].startswith("https:") else "webhdfs"
+    hosts = ",".join(base.partition("://")[2].partition("/")[0] for base in bases)
+    return f"{scheme}://{f'{user}@' if user else ''}{hosts}"
+
+
 def _api_path(path: str) -> str:
     path = path.rstrip("/")
     return path if path.endswith(_API_PATHS) else path + API_PATH
