@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from openpaisdk.storage.hdfs.storage import HdfsStorage
     from openpaisdk.storage.transfer.content import Piece
 
-_SETTLING_S = (0.5, 1.0, 2.0)
+_SETTLING_S = (0.5, 1.0, 2.0, 4.0)
 _UNANSWERED = 3
 """So many parts may be under way, one of them being sent, the others waiting for an answer."""
 
