@@ -35,8 +35,17 @@ if TYPE_CHECKING:
     class Digest(Protocol):
         """Computes a checksum as bytes pass by."""
 
+        chunk_bytes: int
+        """How many bytes are taken together."""
+
         def update(self, data: memoryview, /) -> None:
             """Take the next bytes."""
+
+        def crcs(self, data: memoryview, /) -> Any:
+            """Return what ``add`` takes of the bytes of a piece that begins and ends with a chunk."""
+
+        def add(self, crcs: Any, /) -> None:
+            """Take the next bytes of the file, by what ``crcs`` has made of them."""
 
         def matches(self, found: Any, /) -> bool | None:
             """Tell whether this is the checksum ``found``; ``None`` when they cannot be compared."""

@@ -166,6 +166,21 @@ def test_a_download_that_was_killed_goes_on_where_it_was(
     assert [path.name for path in target.parent.iterdir()] == ["large"]
 
 
+def test_a_large_file_is_fetched_over_several_streams_and_compared(
+    small_blocks: Hadoop, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openpaisdk.storage.transfer.segments.SEGMENT_BYTES", BLOCK // 2)
+    monkeypatch.setattr("openpaisdk.storage.transfer.download._PARALLEL_BYTES", BLOCK)
+    storage = HdfsStorage(small_blocks.uri, user="alice")
+    storage.upload(str(large), "/user/alice/streams")
+    requests: list[str] = []
+    storage.trace = requests.append
+    storage.download("/user/alice/streams", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == large.read_bytes()
+    assert sum(f"&length={BLOCK // 2}" in request for request in requests) > 2
+    assert any("GETFILECHECKSUM" in request for request in requests)
+
+
 def test_a_large_file_has_the_checksum_that_it_would_have_in_one_piece(
     small_blocks: Hadoop, large: Path
 ) -> None:

@@ -74,8 +74,8 @@ class HadoopDigest:
 
     def __init__(self, crc: Crc, block_bytes: int, chunk_bytes: int = 512) -> None:
         self._crc = crc
+        self.chunk_bytes = chunk_bytes
         self._block_bytes = block_bytes
-        self._chunk_bytes = chunk_bytes
         self._chunks = struct.Struct(f"{chunk_bytes}s").iter_unpack
         self._of_block = hashlib.md5(usedforsecurity=False)
         self._in_block = 0
@@ -88,35 +88,55 @@ class HadoopDigest:
         """Take the next bytes of the file."""
         self.size += len(data)
         if self._rest:
-            wanted = self._chunk_bytes - len(self._rest)
+            wanted = self.chunk_bytes - len(self._rest)
             self._rest += bytes(data[:wanted])
             data = data[wanted:]
-            if len(self._rest) < self._chunk_bytes:
+            if len(self._rest) < self.chunk_bytes:
                 return
-            self._add(memoryview(self._rest))
+            self.add(self.crcs(memoryview(self._rest)))
             self._rest = b""
-        whole = len(data) - len(data) % self._chunk_bytes
-        start = 0
-        while start < whole:
-            end = min(whole, start + self._block_bytes - self._in_block)
-            self._add(data[start:end])
-            start = end
+        whole = len(data) - len(data) % self.chunk_bytes
+        self.add(self.crcs(data[:whole]))
         self._rest = bytes(data[whole:])
+
+    def crcs(self, data: memoryview) -> array[int]:
+        """Return what ``add`` takes of some bytes, which begin with a chunk and end with one, or the file.
+
+        Several threads may compute them, of different places.
+        """
+        whole = len(data) - len(data) % self.chunk_bytes
+        found = array("I", starmap(self._crc, self._chunks(data[:whole])))
+        if whole < len(data):
+            found.append(self._crc(bytes(data[whole:])))
+        found.byteswap()  # Hadoop writes the high byte first
+        return found
+
+    def add(self, crcs: array[int]) -> None:
+        """Take the next bytes of the file, of which the CRCs are known."""
+        view, start = memoryview(crcs), 0
+        while start < len(view):
+            left = (self._block_bytes - self._in_block) // self.chunk_bytes
+            self._of_block.update(view[start : start + left])
+            taken = min(left, len(view) - start)
+            self._in_block += taken * self.chunk_bytes
+            if self._in_block == self._block_bytes:
+                self._end_block()
+            start += taken
 
     def matches(self, found: FileChecksum) -> bool | None:
         """Tell whether the file has this checksum; ``None`` when it was computed in another way."""
         md5 = self._finish()
         is_crc32c = found.algorithm.endswith("CRC32C")
-        if is_crc32c == (self._crc is zlib.crc32) or found.chunk_bytes != self._chunk_bytes:
+        if is_crc32c == (self._crc is zlib.crc32) or found.chunk_bytes != self.chunk_bytes:
             return None
-        in_block = self._block_bytes // self._chunk_bytes
+        in_block = self._block_bytes // self.chunk_bytes
         if self._blocks > 1 and found.chunks_in_block != in_block:
             return None
         return md5 == found.md5
 
     def copy(self) -> HadoopDigest:
         """Return another digest that has seen the same."""
-        other = HadoopDigest(self._crc, self._block_bytes, self._chunk_bytes)
+        other = HadoopDigest(self._crc, self._block_bytes, self.chunk_bytes)
         other.take(self)
         return other
 
@@ -126,14 +146,6 @@ class HadoopDigest:
         self._in_block, self._blocks = other._in_block, other._blocks
         self._rest, self.size = other._rest, other.size
 
-    def _add(self, chunks: memoryview) -> None:
-        crcs = array("I", starmap(self._crc, self._chunks(chunks)))
-        crcs.byteswap()  # Hadoop writes the high byte first
-        self._of_block.update(crcs)
-        self._in_block += len(chunks)
-        if self._in_block == self._block_bytes:
-            self._end_block()
-
     def _end_block(self) -> None:
         self._of_file.update(self._of_block.digest())
         self._of_block = hashlib.md5(usedforsecurity=False)
@@ -142,8 +154,7 @@ class HadoopDigest:
 
     def _finish(self) -> bytes:
         if self._rest:
-            self._of_block.update(struct.pack(">I", self._crc(self._rest)))
-            self._in_block += len(self._rest)
+            self.add(self.crcs(memoryview(self._rest)))
             self._rest = b""
         if self._in_block:
             self._end_block()

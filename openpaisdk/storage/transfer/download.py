@@ -29,11 +29,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from openpaisdk.storage.base import FileInfo, Local
+    from openpaisdk.storage.base import Digest, FileInfo, Local
     from openpaisdk.storage.transfer.content import Content
 
 _PIECE_BYTES = 1 << 20
-_PARALLEL_BYTES = 128 << 20
+_PARALLEL_BYTES = 256 << 20
 """From this size on several streams are worth their requests."""
 
 
@@ -108,8 +108,8 @@ class Download(Transfer):
         comparison = Comparison(self._storage, content, aside, self._note) if self._verify else None
         digest = comparison.digest if comparison is not None else None
         try:
-            if aside is not None and self._storage.reads_in_parallel and content.size >= _PARALLEL_BYTES:
-                self._fetch_segments(content, remote_path, target, digest)
+            if aside is not None and self._fits_segments(content, digest):
+                self._fetch_segments(content, target, aside, digest)
             else:
                 self._fetch_stream(content, target, aside, digest)
             if comparison is not None and not comparison.is_same():
@@ -119,20 +119,17 @@ class Download(Transfer):
                 target.truncate(0)  # the next try starts afresh
             raise
 
-    def _fetch_segments(self, content: Content, remote_path: str, file: Any, digest: Any) -> None:
+    def _fits_segments(self, content: Content, digest: Digest | None) -> bool:
+        is_whole = digest is None or _PIECE_BYTES % digest.chunk_bytes == 0
+        return self._storage.reads_in_parallel and content.size >= _PARALLEL_BYTES and is_whole
+
+    def _fetch_segments(self, content: Content, file: Any, aside: str, digest: Any) -> None:
         from openpaisdk.storage.transfer.segments import fetch_segments, whole_bytes
 
         kept = whole_bytes(_kept(file, content.size))
-        self._meter.add(kept, is_kept=True)
-        fetch_segments(
-            self._storage,
-            remote_path,
-            file,
-            start=kept,
-            size=content.size,
-            meter=self._meter,
-            digest=digest,
-        )
+        file.truncate(kept)
+        self._take_up(aside, kept, digest, memoryview(bytearray(_PIECE_BYTES)))
+        fetch_segments(self._storage, content, file, start=kept, meter=self._meter, digest=digest)
 
     def _fetch_stream(self, content: Content, target: Any, aside: str | None, digest: Any) -> None:
         view = memoryview(bytearray(min(_PIECE_BYTES, content.size + 1)))

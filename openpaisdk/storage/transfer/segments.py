@@ -3,7 +3,7 @@
 
 One stream is bound by one thread of one data node. The stretches are handed out in order, and none is begun
 while the one ``STREAMS`` before it is not whole: so the length alone of a file that was broken off tells
-which part of it can be relied on, and at most ``STREAMS`` stretches (half a block of HDFS) are fetched twice.
+which part of it can be relied on, and at most ``STREAMS`` stretches are fetched twice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 
-from openpaisdk.storage.transfer.verify import mismatch
+from openpaisdk.storage.transfer.verify import fill, mismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from openpaisdk.storage.base import Digest, Storage
+    from openpaisdk.storage.transfer.content import Content
     from openpaisdk.storage.transfer.progress import Meter
 
-SEGMENT_BYTES = 16 << 20
-STREAMS = 4
+SEGMENT_BYTES = 128 << 20
+"""A block of HDFS: the streams then read from the nodes that have them."""
+STREAMS = 2
 _PIECE_BYTES = 1 << 20
 
 
@@ -33,31 +35,27 @@ def whole_bytes(length: int) -> int:
 
 
 def fetch_segments(
-    storage: Storage,
-    remote_path: str,
-    file: Any,
-    *,
-    start: int,
-    size: int,
-    meter: Meter,
-    digest: Digest | None,
+    storage: Storage, content: Content, file: Any, *, start: int, meter: Meter, digest: Digest | None
 ) -> None:
-    """Write a file of the storage to ``file`` from ``start`` on; ``digest`` sees all of it, as it is there.
+    """Write a file of the storage to ``file`` from ``start`` on; ``digest`` has seen what is before.
 
     Raises:
-        StorageMismatchError: The storage has less than ``size`` bytes.
+        StorageMismatchError: The storage has less than the size of the content.
     """
-    window = _Window(start, size)
+    window = _Window(start, content.size, digest)
 
     def work() -> None:
         view = memoryview(bytearray(_PIECE_BYTES))
         try:
             while segment := window.take():
-                with storage._open_range(remote_path, *segment) as source:
-                    for position, piece in _pieces(source, *segment, view, remote_path):
+                seen = []
+                with storage._open_range(content.name, *segment) as source:
+                    for position, piece in _pieces(source, *segment, view, content.name):
                         _write_at(file, position, piece)
+                        if digest is not None:
+                            seen.append(digest.crcs(piece))
                         meter.add(len(piece))
-                window.finish(*segment)
+                window.finish(*segment, seen)
         except BaseException as exc:
             window.fail(exc)
 
@@ -65,7 +63,7 @@ def fetch_segments(
     try:
         for thread in threads:
             thread.start()
-        _follow(window, file.name, size, digest)
+        window.wait()
     except BaseException as exc:
         window.fail(exc)
         meter.cancel()
@@ -84,13 +82,13 @@ def _join(threads: list[threading.Thread]) -> None:
 def _pieces(
     source: Any, start: int, end: int, view: memoryview, name: str
 ) -> Iterator[tuple[int, memoryview]]:
-    """Yield what a stream gives from ``start`` to ``end``, each piece with its place."""
+    """Yield what a stream gives from ``start`` to ``end`` in full pieces but for the last, with their places."""
     while start < end:
-        count = source.readinto(view[: end - start])
-        if not count:
+        wanted = view[: end - start]
+        if fill(source, wanted) < len(wanted):
             raise mismatch(name)
-        yield start, view[:count]
-        start += count
+        yield start, wanted
+        start += len(wanted)
 
 
 def _write_at(file: Any, position: int, piece: memoryview) -> None:
@@ -99,27 +97,14 @@ def _write_at(file: Any, position: int, piece: memoryview) -> None:
         position, piece = position + written, piece[written:]
 
 
-def _follow(window: _Window, path: str, size: int, digest: Digest | None) -> None:
-    """Wait until the file is whole; let the digest see each part of it that is."""
-    view = memoryview(bytearray(_PIECE_BYTES))
-    position = 0
-    with open(path, "rb", buffering=0) as file:
-        while position < size:
-            whole = window.wait_beyond(position)
-            while digest is not None and position < whole:
-                count = file.readinto(view[: whole - position])
-                digest.update(view[:count])
-                position += count
-            position = whole
-
-
 class _Window:
     """Which stretches are being fetched, and up to where the file is whole."""
 
-    def __init__(self, start: int, size: int) -> None:
+    def __init__(self, start: int, size: int, digest: Digest | None) -> None:
         self._size = size
+        self._digest = digest
         self._next = self._whole = start
-        self._done: dict[int, int] = {}
+        self._done: dict[int, tuple[int, list[Any]]] = {}
         self._failure: BaseException | None = None
         self._changed = threading.Condition()
 
@@ -137,12 +122,14 @@ class _Window:
         is_over = self._failure is not None or self._next >= self._size
         return is_over or self._next < self._whole + STREAMS * SEGMENT_BYTES
 
-    def finish(self, start: int, end: int) -> None:
-        """Note that a stretch is there."""
+    def finish(self, start: int, end: int, seen: list[Any]) -> None:
+        """Note that a stretch is there, and what the digest is to see of it when its turn comes."""
         with self._changed:
-            self._done[start] = end
+            self._done[start] = end, seen
             while self._whole in self._done:
-                self._whole = self._done.pop(self._whole)
+                self._whole, seen = self._done.pop(self._whole)
+                for crcs in seen:
+                    self._digest.add(crcs)  # type: ignore[union-attr]
             self._changed.notify_all()
 
     def fail(self, failure: BaseException) -> None:
@@ -151,10 +138,9 @@ class _Window:
             self._failure = self._failure or failure
             self._changed.notify_all()
 
-    def wait_beyond(self, position: int) -> int:
-        """Return up to where the file is whole, which is more than ``position``; raise what has failed."""
+    def wait(self) -> None:
+        """Wait until the file is whole; raise what has failed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or self._whole > position)
+            self._changed.wait_for(lambda: self._failure is not None or self._whole >= self._size)
             if self._failure is not None:
                 raise self._failure
-            return self._whole

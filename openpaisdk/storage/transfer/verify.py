@@ -94,14 +94,14 @@ def has_same_bytes(content: Content, stream: Any) -> bool:
     ours, theirs = memoryview(bytearray(piece_bytes)), memoryview(bytearray(piece_bytes))
     with content.open_at(0) as file:
         while True:
-            size = _fill(file, ours)
-            if _fill(stream, theirs) != size or ours[:size] != theirs[:size]:
+            size = fill(file, ours)
+            if fill(stream, theirs) != size or ours[:size] != theirs[:size]:
                 return False
             if size == 0:
                 return True
 
 
-def _fill(stream: Any, view: memoryview) -> int:
+def fill(stream: Any, view: memoryview) -> int:
     """Read until ``view`` is full or the stream ends."""
     total = 0
     while total < len(view):

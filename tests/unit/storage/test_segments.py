@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 import threading
+import zlib
 from pathlib import Path
 
 import pytest
 
 from openpaisdk.errors import StorageMismatchError, StorageUnavailableError
+from openpaisdk.storage.hdfs.checksum import FileChecksum, HadoopDigest
 from openpaisdk.storage.transfer import download, segments
 from tests.unit.storage.conftest import DictStorage
 
@@ -37,6 +40,18 @@ class RangeStorage(DictStorage):
         return io.BytesIO(content[start : end + 5])  # a storage may give more than was asked for
 
 
+class ChecksummedStorage(RangeStorage):
+    """Has HDFS's checksum of its files, in blocks that do not end where stretches do."""
+
+    has_checksums = True
+
+    def _checksum(self, remote_path: str) -> FileChecksum:
+        digest = HadoopDigest(zlib.crc32, 3 * 512, 512)
+        digest.update(memoryview(CONTENT))
+        answer = struct.pack(">iq", 512, 3) + digest._finish()
+        return FileChecksum({"algorithm": "MD5-of-3MD5-of-512CRC32", "bytes": answer.hex()})
+
+
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> RangeStorage:
     monkeypatch.setattr(segments, "SEGMENT_BYTES", SEGMENT)
@@ -52,6 +67,28 @@ def test_a_large_file_comes_back_over_several_streams(storage: RangeStorage, tmp
     storage.both_are_open = threading.Barrier(2)
     storage.download("/a/f", tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == CONTENT[: 2 * SEGMENT]
+
+
+@pytest.mark.parametrize("piece_bytes", [512, 1024, 8192])
+def test_the_checksum_is_computed_as_the_stretches_come(
+    storage: RangeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", 2048)
+    monkeypatch.setattr(segments, "_PIECE_BYTES", piece_bytes)
+    checked = ChecksummedStorage()
+    checked.files |= storage.files
+    checked.broken = {6 * 2048}
+    with pytest.raises(StorageUnavailableError):
+        checked.download("/a/f", tmp_path / "f")
+    checked.broken = set()
+    checked.download("/a/f", tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    spoilt = bytearray(CONTENT)
+    spoilt[5000] ^= 1
+    checked.files["/a/f"] = bytes(spoilt)
+    with pytest.raises(StorageMismatchError):
+        checked.download("/a/f", tmp_path / "g")
+    assert not (tmp_path / "g").exists()
 
 
 @pytest.mark.parametrize("broken", range(0, 21, 3))
