@@ -82,7 +82,7 @@ def _join(threads: list[threading.Thread]) -> None:
 def _pieces(
     source: Any, start: int, end: int, view: memoryview, name: str
 ) -> Iterator[tuple[int, memoryview]]:
-    """Yield what a stream gives from ``start`` to ``end``: pieces, full but for the last, and their places."""
+    """Yield pieces from ``start`` to ``end`` of a stream, all but the last of them full, and their places."""
     while start < end:
         wanted = view[: end - start]
         if fill(source, wanted) < len(wanted):
