@@ -31,8 +31,19 @@ def task_pids(home: Path) -> list[int]:
 
 
 def server_pids(home: Path) -> list[int]:
-    """Return the servers of this home, also one that is only just starting."""
-    return _pids_with("cmdline", f"openpaisdk.local\0serve\0--home\0{home}\0".encode())
+    """Return the servers of this home, also one that is only just starting.
+
+    A child that is about to become the supervisor of a task looks like its server for a moment; it is none.
+    """
+    found = _pids_with("cmdline", f"openpaisdk.local\0serve\0--home\0{home}\0".encode())
+    return [pid for pid in found if _parent_of(pid) not in found]
+
+
+def _parent_of(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        # "pid (name) state parent …", where the name may hold anything
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return None
 
 
 def _pids_with(file: str, text: bytes) -> list[int]:
