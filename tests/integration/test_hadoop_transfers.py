@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from typing import Any
 import pytest
 
 from openpaisdk.errors import (
+    OpenPaiError,
+    StorageError,
     StorageFullError,
+    StorageMismatchError,
     StorageNotFoundError,
     StoragePermissionError,
     StorageSafeModeError,
@@ -217,6 +221,101 @@ def test_parts_do_not_take_the_place_of_files_whose_names_are_like_theirs(
     for path in (f"{folder}/big.00000", "/user/alice/big.00001"):
         assert storage.open(path).read() == b"mine"
     assert {info["name"] for info in storage.list(folder)} == {"big", "big.00000"}
+
+
+def test_parts_of_another_block_size_are_not_taken_for_those_of_this_one(
+    small_blocks: Hadoop, tmp_path: Path
+) -> None:
+    path = tmp_path / "three blocks"
+    path.write_bytes(random.Random(8).randbytes(3 * BLOCK))
+    small_blocks.make_folder("/user/alice/sizes", owner="alice")
+    die_at_the_end(small_blocks, "upload", str(path), "/user/alice/sizes/blocks")
+    storage = HdfsStorage(small_blocks.uri, user="alice")
+    small_blocks.wait_until(
+        lambda: sum(info["size_bytes"] == BLOCK for info in storage.list("/user/alice/sizes")) == 2
+    )
+    storage._defaults()["blockSize"] = 2 * BLOCK
+    storage.upload(str(path), "/user/alice/sizes/blocks", verify=False)
+    assert has_same_bytes(storage, "/user/alice/sizes/blocks", path)
+
+
+def test_a_file_that_is_rewritten_while_it_is_sent_is_not_put_in_place(
+    small_blocks: Hadoop, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every_piece(monkeypatch)
+    storage = HdfsStorage(small_blocks.uri, user="alice")
+    size = large.stat().st_size
+    rewrite = when(0.5, lambda: large.write_bytes(random.Random(9).randbytes(size)))
+    with pytest.raises(StorageMismatchError, match="changed while it was sent"):
+        storage.upload(str(large), "/user/alice/changing", on_progress=rewrite)
+    assert not storage.exists("/user/alice/changing")
+    storage.upload(str(large), "/user/alice/changing")
+    assert has_same_bytes(storage, "/user/alice/changing", large)
+
+
+def test_of_a_file_that_grows_while_it_is_sent_what_was_there_is_stored(
+    small_blocks: Hadoop, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every_piece(monkeypatch)
+    before = large.read_bytes()
+
+    def grow() -> None:
+        with large.open("ab") as file:
+            file.write(b"more")
+
+    storage = HdfsStorage(small_blocks.uri, user="alice")
+    storage.upload(str(large), "/user/alice/growing", on_progress=when(0.5, grow))
+    with storage.open("/user/alice/growing") as stream:
+        assert stream.read() == before
+
+
+def test_a_folder_that_is_deleted_while_a_file_is_sent_into_it_is_said(
+    small_blocks: Hadoop, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every_piece(monkeypatch)
+    storage = HdfsStorage(small_blocks.uri, user="alice")
+    delete = when(0.5, lambda: storage.delete("/user/alice/deleted", recursive=True))
+    with pytest.raises(StorageError, match="are gone: they were deleted"):
+        storage.upload(str(large), "/user/alice/deleted/large", on_progress=delete)
+    storage.upload(str(large), "/user/alice/deleted/large")
+    assert has_same_bytes(storage, "/user/alice/deleted/large", large)
+
+
+def test_two_clients_that_send_one_file_at_once_make_one_right_file(
+    small_blocks: Hadoop, large: Path
+) -> None:
+    errors: list[OpenPaiError] = []
+
+    def send() -> None:
+        try:
+            HdfsStorage(small_blocks.uri, user="alice").upload(str(large), "/user/alice/twice")
+        except OpenPaiError as exc:
+            errors.append(exc)
+
+    clients = [threading.Thread(target=send) for _ in range(2)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert len(errors) <= 1
+    storage = HdfsStorage(small_blocks.uri, user="alice")
+    assert has_same_bytes(storage, "/user/alice/twice", large)
+
+
+def test_safe_mode_in_the_middle_is_said_and_the_same_command_goes_on(
+    small_blocks: Hadoop, large: Path, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every_piece(monkeypatch)
+    storage = HdfsStorage(small_blocks.uri, user="alice")
+    enter = when(0.5, lambda: small_blocks.admin("-safemode", "enter"))
+    try:
+        with pytest.raises(StorageSafeModeError):
+            storage.upload(str(large), "/user/alice/safely", on_progress=enter)
+    finally:
+        small_blocks.admin("-safemode", "leave")
+    storage.upload(str(large), "/user/alice/safely")
+    assert sum(sent) <= large.stat().st_size + 3 * BLOCK
+    assert has_same_bytes(storage, "/user/alice/safely", large)
 
 
 def test_what_a_node_has_spoilt_is_not_taken_for_the_file(

@@ -2,8 +2,8 @@
 """A large file goes to HDFS in parts of one block each, which are then joined (CONCAT).
 
 A part that is whole need not be sent again, whatever ended the try before: each is stored under a name made
-of the file's own name, size and time. So at most one block is sent twice, and the file has the blocks, hence
-the checksum, that it would have if it had been sent in one piece.
+of the file's own name, size and time, and of the size of a block. So at most one block is sent twice, and the
+file has the blocks, hence the checksum, that it would have if it had been sent in one piece.
 
 HDFS takes its time to say that a part has arrived (a name node is asked again after 400 ms), so the next one
 is on its way meanwhile; never are two sent at a time. It goes to another data node if it can be: one that
@@ -32,6 +32,16 @@ _UNANSWERED = 3
 
 def send_parts(storage: HdfsStorage, client: WebHdfs, remote_path: str, source: Piece) -> None:
     """Store a local file at exactly this path, going on from the parts that are there."""
+    try:
+        _send_parts(storage, client, remote_path, source)
+    except StorageNotFoundError as exc:
+        raise StorageError(
+            f"parts of {remote_path!r} are gone: they were deleted, or the same file is being sent twice",
+            hint="the same command again sends what is missing",
+        ) from exc
+
+
+def _send_parts(storage: HdfsStorage, client: WebHdfs, remote_path: str, source: Piece) -> None:
     block = storage.block_bytes
     folder, name = parent(remote_path), base_name(remote_path)
     while "," in folder:  # CONCAT takes a list with commas, and files of one folder only
@@ -39,7 +49,7 @@ def send_parts(storage: HdfsStorage, client: WebHdfs, remote_path: str, source: 
     if folder != parent(remote_path) or not name.startswith(ASIDE_PREFIX):
         name = ASIDE_PREFIX + fingerprint(remote_path)  # a name that no file of the user has
     storage.mkdir(parent(remote_path))
-    names = [f"{name}.{number:05d}" for number in range(-(-len(source) // block))]
+    names = [f"{name}.{block}.{number:05d}" for number in range(-(-len(source) // block))]
     there = _find_parts(storage, client, folder, dict.fromkeys(names[:-1], block))
     is_joined = there.get(names[0]) == len(source)
     sending = _Sending(client, block)

@@ -26,17 +26,28 @@ class Content:
         size: Its length.
         identity: A text that is another one when the content may have changed.
         open_at: Opens it for reading from an offset on.
+        identify: Returns the identity that it has now; ``None`` where that cannot be told.
     """
 
-    __slots__ = ("identity", "name", "open_at", "size")
+    __slots__ = ("_identify", "identity", "name", "open_at", "size")
 
     def __init__(
-        self, name: str, size: int, identity: str, open_at: Callable[[int], IO[bytes] | io.RawIOBase]
+        self,
+        name: str,
+        size: int,
+        identity: str,
+        open_at: Callable[[int], IO[bytes] | io.RawIOBase],
+        identify: Callable[[], str] | None = None,
     ) -> None:
         self.name = name
         self.size = size
         self.identity = identity
         self.open_at = open_at
+        self._identify = identify
+
+    def may_have_changed(self) -> bool:
+        """Tell whether it may be another one than it was when it was looked at."""
+        return self._identify is not None and self._identify() != self.identity
 
 
 def local_content(path: str) -> Content:
@@ -45,10 +56,12 @@ def local_content(path: str) -> Content:
     Raises:
         StorageError: It cannot be read.
     """
-    try:
-        found = os.stat(path)
-    except OSError as exc:
-        raise StorageError(f"cannot read {path!r}: {exc.strerror}") from exc
+
+    def look() -> os.stat_result:
+        try:
+            return os.stat(path)
+        except OSError as exc:
+            raise StorageError(f"cannot read {path!r}: {exc.strerror}") from exc
 
     def open_at(offset: int) -> io.RawIOBase:
         try:
@@ -58,8 +71,11 @@ def local_content(path: str) -> Content:
         file.seek(offset)
         return file
 
-    identity = f"{os.path.abspath(path)} {found.st_size} {found.st_mtime_ns}"
-    return Content(path, found.st_size, identity, open_at)
+    def identity(found: os.stat_result) -> str:
+        return f"{os.path.abspath(path)} {found.st_size} {found.st_mtime_ns}"
+
+    found = look()
+    return Content(path, found.st_size, identity(found), open_at, lambda: identity(look()))
 
 
 def remote_content(storage: Storage, path: str, info: FileInfo) -> Content:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Note = Callable[[str], object]
 
-_NAME = re.compile(rf"({re.escape(ASIDE_PREFIX)}[0-9a-f]{{20}})(\.\d{{5,}})?")
+_NAME = re.compile(rf"({re.escape(ASIDE_PREFIX)}[0-9a-f]{{20}})((?:\.\d+)?\.\d{{5,}})?")
 _LEAST_AGE_S = 24 * 3600
 """Of a file that is being written HDFS shows when it was begun, so a short age would not tell it apart."""
 _USUAL_AGE_S = 7 * _LEAST_AGE_S

@@ -46,6 +46,14 @@ def check_stored(
             is_same = has_same_bytes(content, remote)
     if not is_same:
         raise mismatch(content.name)
+    if content.may_have_changed():
+        # The checksum is that of what was read, which may be of two versions. One that only grew is fine.
+        with storage.open(path) as remote:
+            if not has_same_bytes(content, remote):
+                raise StorageMismatchError(
+                    f"{content.name!r} changed while it was sent, and was not put in place",
+                    hint="try again when nothing writes to it",
+                )
 
 
 class Comparison:
@@ -89,14 +97,16 @@ class Comparison:
 
 
 def has_same_bytes(content: Content, stream: Any) -> bool:
-    """Tell whether a stream gives the content, by reading both to their end."""
+    """Tell whether a stream gives the content, no less and no more, by reading both."""
+    left = content.size
     piece_bytes = min(_PIECE_BYTES, content.size + 1)
     ours, theirs = memoryview(bytearray(piece_bytes)), memoryview(bytearray(piece_bytes))
     with content.open_at(0) as file:
         while True:
-            size = fill(file, ours)
+            size = fill(file, ours[:left])
             if fill(stream, theirs) != size or ours[:size] != theirs[:size]:
                 return False
+            left -= size
             if size == 0:
                 return True
 

@@ -40,7 +40,7 @@ def test_what_is_old_goes_wherever_it_is_below_the_folder(tmp_path):
 
 def test_a_transfer_is_as_old_as_the_youngest_of_what_it_left(tmp_path):
     make(tmp_path / f"{MARK}.00000", days=30)
-    make(tmp_path / f"{MARK}.00001", days=2)
+    make(tmp_path / f"{MARK}.4194304.00001", days=2)
     make(tmp_path / "sub" / f"{MARK}.00002", days=30)
     make(tmp_path / MARK.replace("0", "f") / "x", days=2)
     assert sweep(tmp_path) == []
