@@ -497,18 +497,18 @@ class Cluster:
         Raises:
             UsageError: Nothing serves this scheme.
         """
-        from openpaisdk.core.storages import find_storage, list_storages
+        from openpaisdk.core.storages import find_storage, list_storages, place_of
         from openpaisdk.storage.registry import split_uri
 
         address, path = split_uri(uri)
         if address == OWN_STORAGE:
             return self.job_storage(), path
-        place = _authority(address)
+        place = place_of(address)
         own = self._own_storage_alias()
-        if own is not None and place and place == _authority(self._embedded_uri()):
+        if own is not None and place and place == place_of(self._embedded_uri()):
             return self.storage(own), path
         for entry in list_storages(self.storages, hdfs_web_uri=self.hdfs_web_uri):
-            if place and place == _authority(str(entry["uri"])):
+            if place and place == place_of(str(entry["uri"])):
                 if "@" not in address:
                     return self.storage(entry["alias"]), path
                 _, options = find_storage(
@@ -519,13 +519,13 @@ class Cluster:
 
     def storage_list(self) -> list[dict[str, Any]]:
         """Return ``{"alias", "uri", "default"}`` of each storage of the cluster."""
-        from openpaisdk.core.storages import list_storages, marked_alias
+        from openpaisdk.core.storages import list_storages, marked_alias, place_of
 
         own = self._own_storage_alias()
         found = list(list_storages(self.storages, hdfs_web_uri=self.hdfs_web_uri))
         if own is None:
             return found
-        uri = f"webhdfs://{_authority(self._embedded_uri())}" if self._embedded_uri() else None
+        uri = place_of(self._embedded_uri()) or None
         default = marked_alias(self.storages) or own
         return [
             {**entry, "default": entry["alias"] == default} for entry in ({"alias": own, "uri": uri}, *found)
@@ -565,11 +565,6 @@ class Cluster:
         from openpaisdk.core.storages import find_storage
 
         return find_storage(self.storages, alias, hdfs_web_uri=self.hdfs_web_uri, cluster=self.alias)[0]
-
-
-def _authority(uri: str) -> str:
-    """Return ``host:port`` of an address, without the user that it may name."""
-    return uri.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
 
 def _secret(value: str | Secret | None) -> Secret | None:

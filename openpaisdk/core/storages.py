@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from openpaisdk.constants import HDFS_HINT
-from openpaisdk.errors import ConfigError, UnknownStorageError
+from openpaisdk.errors import ConfigError, UnknownStorageError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +66,21 @@ def default_alias(storages: Mapping[str, Any], *, hdfs_web_uri: str | None) -> s
 def marked_alias(storages: Mapping[str, Any]) -> str | None:
     """Return the alias of the storage that was made the default by ``attach-hdfs --default``."""
     return next((name for name, entry in _entries(storages).items() if entry.get("default")), None)
+
+
+def place_of(uri: str) -> str:
+    """Return what tells one storage from others, however its address is written, and whoever it names.
+
+    Empty where an address names no host or bucket.
+    """
+    from openpaisdk.storage.hdfs.addresses import WEB_SCHEMES, task_address
+
+    if uri.partition("://")[0] in WEB_SCHEMES:
+        with suppress(UsageError):
+            uri = task_address(uri)
+    scheme, _, rest = uri.partition("://")
+    host = rest.partition("/")[0].rpartition("@")[2]
+    return f"{scheme}://{host}" if host else ""
 
 
 def list_storages(storages: Mapping[str, Any], *, hdfs_web_uri: str | None) -> Iterator[dict[str, Any]]:

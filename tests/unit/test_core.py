@@ -626,6 +626,23 @@ def test_a_user_in_an_address_is_preferred_to_the_one_of_the_storage(opened: Any
     assert [options["data_nodes"] for _, options in opened] == [{"*": "gateway"}] * 2
 
 
+def test_an_address_is_that_of_a_storage_only_by_its_scheme_and_host(opened: Any) -> None:
+    storages = {
+        "hdfs": {"uri": "webhdfs://h:9870", "token": "t"},
+        "bucket": {"uri": "s3://models", "options": {"key": "k"}},
+        "share": {"uri": "file:///share"},
+    }
+    cluster = Cluster("http://pai.example", user="me", storages=storages)
+    alike = ["hdfs://h:8020/x", "http://h:9870/webhdfs/v1/x", "webhdfs://h/x", "s3://models/x"]
+    others = ["swebhdfs://h:9870/x", "https://h:9870/webhdfs/v1/x", "gs://models/x", "file:///other/x"]
+    for uri in (*alike, *others):
+        cluster.storage_at(uri)
+    own = ["webhdfs://h:9870"] * 3 + ["s3://models"]
+    assert [uri for uri, _ in opened[: len(alike)]] == own
+    assert not {uri for uri, _ in opened[len(alike) :]} & {*own, "file:///share"}
+    assert all(options["token"] is None for _, options in opened[len(alike) :])
+
+
 def test_a_cluster_without_storage_says_what_to_do(cluster: Cluster) -> None:
     with pytest.raises(ConfigError, match="no storage is known") as caught:
         cluster.storage()
