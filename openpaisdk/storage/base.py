@@ -77,7 +77,8 @@ class Storage(ABC):
     """Whether the storage has checksums to compare with, given the packages that compute them."""
     read_back_bytes = 0
     """Up to this size, asking for the checksum of a file costs more than reading the file."""
-
+    reads_in_parallel = False
+    """Whether several streams of one file are faster than one."""
     closes_slowly = False
     """Whether each file takes a while to close, so that many small ones are better sent as one."""
 
@@ -146,9 +147,6 @@ class Storage(ABC):
     def _open_sized(self, remote_path: str, offset: int, size: int) -> IO[bytes] | io.RawIOBase:
         """Open a file whose size is known from a listing; it need not be buffered."""
         return self.open(remote_path, offset)
-
-    reads_in_parallel = False
-    """Whether several streams of one file are faster than one."""
 
     def _open_range(self, remote_path: str, start: int, end: int) -> IO[bytes] | io.RawIOBase:
         """Open a file for reading from ``start`` on, at least up to ``end``."""

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _HOST_SCHEMES = ("sftp", "ssh", "ftp", "smb")
 """Where the authority of an address is a host; elsewhere it is a bucket, the first part of a path."""
-_REPLACING_SCHEMES = ("sftp", "ssh")
-"""Where a rename replaces a file in one step."""
 
 
 class FsspecStorage(Storage):
@@ -45,6 +43,8 @@ class FsspecStorage(Storage):
     """What fsspec's filesystem takes unless the user says otherwise."""
     _open_options: ClassVar[dict[str, Any]] = {}
     """What its ``open`` takes."""
+    _rename_replaces: ClassVar[bool] = False
+    """Whether a rename replaces a file, in one step."""
 
     def __init__(
         self, uri: str, *, extra: str = "fsspec", options: dict[str, Any] | None = None, **_: Any
@@ -146,7 +146,7 @@ class FsspecStorage(Storage):
                 file.write(bytes(view[:size]))
 
     def _rename(self, remote_path: str, new_path: str, *, overwrite: bool) -> None:
-        if self._is_taken(new_path, overwrite=overwrite) and self._scheme not in _REPLACING_SCHEMES:
+        if self._is_taken(new_path, overwrite=overwrite) and not self._rename_replaces:
             with self._asking(new_path):
                 self._files.rm_file(self._path(new_path))
         with self._asking(remote_path):

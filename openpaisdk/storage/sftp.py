@@ -28,6 +28,7 @@ class SftpStorage(FsspecStorage):
 
     _options: ClassVar[dict[str, Any]] = {"skip_instance_cache": True}
     """Else fsspec gives one client to several storages."""
+    _rename_replaces: ClassVar[bool] = True
 
     def __init__(self, uri: str, **options: Any) -> None:
         self._turn = threading.RLock()
